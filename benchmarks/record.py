@@ -1,0 +1,173 @@
+"""The result record: what was measured, on what, with what, and where it came from. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.metrics.stats import Measure, Scores
+from x2vlm.errors import RecordError
+
+SCHEMA = 1
+PACKAGES = ("x2vlm", "torch", "transformers", "datasets", "pycocoevalcap", "pandas", "hydra-core",
+            "decord", "jsonlines", "numpy", "pillow", "safetensors", "scipy")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """One evaluated split. Written as record.json of a run folder; the source of every table.
+
+    protocol: how the score came about ("zero-shot", "fine-tuned", "fine-tuned:en", "few-shot:48",
+    "translate-test", …, with "+crop" and the like for variants); boards never mix two in one column.
+    metrics: name -> Measure. limit: n records were asked for on purpose (None: the whole split).
+    skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
+    "weights_sha256", "checkpoint", "pretraining"}. revision: {"commit", "dirty"}.
+    predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world, "official" for
+    a user's files. floor: what the mini suite expects of the headline, {"value", "met"} or None.
+    """
+
+    benchmark: str
+    benchmark_version: int
+    split: str
+    protocol: str
+    headline: str
+    metrics: Scores
+    n: int
+    limit: int | None
+    seed: int
+    model: Mapping[str, Any]
+    predictions: Mapping[str, Any]
+    config: Mapping[str, Any]
+    revision: Mapping[str, Any]
+    packages: Mapping[str, str]
+    hardware: Mapping[str, Any]
+    created: str
+    suite: str = "official"
+    chance: Mapping[str, float] = field(default_factory=dict)
+    perfect: float | None = None
+    floor: Mapping[str, Any] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    skipped: tuple[Mapping[str, str], ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    video: Mapping[str, Any] | None = None
+    schema: int = SCHEMA
+    path: str = field(default="", compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values in a fixed order; NaN cannot occur (Measure refuses it)."""
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+        row["metrics"] = {name: measure.to_json() for name, measure in self.metrics.items()}
+        row["skipped"] = [dict(item) for item in self.skipped]
+        return row
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any], path: str = "") -> ResultRecord:
+        """The inverse of `to_json`; RecordError when a field is missing, unknown, or too new."""
+        values = dict(row)
+        if values.get("schema") != SCHEMA:
+            raise RecordError(
+                f"{path or 'record'}: schema {values.get('schema')!r}, this version reads {SCHEMA}; "
+                "score the run's predictions.jsonl again (x2vlm score) to rewrite it"
+            )
+        known = {f.name for f in fields(cls)} - {"path"}
+        optional = {"suite", "chance", "perfect", "floor", "seconds", "skipped", "data", "video"}
+        missing, unknown = known - optional - set(values), set(values) - known
+        if missing or unknown:
+            raise RecordError(
+                f"{path or 'record'}: missing fields {sorted(missing)}, unknown {sorted(unknown)}"
+            )
+        values["metrics"] = {k: Measure.from_json(v) for k, v in values["metrics"].items()}
+        values["skipped"] = tuple(values.get("skipped", ()))
+        return cls(**values, path=path)
+
+    def write(self, path: Path) -> None:
+        """Write beside and rename, so that a reader never sees half a record."""
+        write_atomically(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> ResultRecord:
+        """Read record.json; RecordError names the file when it is no record."""
+        try:
+            row = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path}: not a readable record ({error})") from error
+        if not isinstance(row, dict):
+            raise RecordError(f"{path}: a record is a JSON object, this is {type(row).__name__}")
+        return cls.from_json(row, str(path))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write UTF-8 text to a file beside `path`, flush it to disk, and rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def revision() -> dict[str, Any]:
+    """Commit of the checkout this package runs from, and whether tracked files differ from it."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "-uno")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Versions of the installed ones of `names`."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware(device: str = "cpu", device_name: str = "") -> dict[str, Any]:
+    """The machine: processor count, architecture, system, and the device that computed."""
+    return {
+        "device": device,
+        "device_name": device_name or platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def json_ready(value: Any) -> Any:
+    """`value` with dataclasses, mappings and tuples as plain JSON containers."""
+    if hasattr(value, "__dataclass_fields__"):
+        return json_ready(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): json_ready(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [json_ready(v) for v in value]
+    return value

@@ -1,0 +1,119 @@
+"""Settings as frozen dataclasses: plain values, checked once, with the unit beside each field.
+
+`x2vlm.cli` makes them from the hydra tree; everything below takes them or plain arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+from x2vlm.errors import ConfigError, unknown
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class Settings:
+    """Base of the dataclasses here: made from a mapping, with unknown names refused."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from plain values; ConfigError names an unknown field and its close matches."""
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        for name in values:
+            if name not in known:
+                raise ConfigError(unknown(f"setting of {cls.__name__}", name, known))
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, JSON-ready."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig(Settings):
+    """How a task is trained. Exactly one of `epochs` and `steps` is set."""
+
+    epochs: float | None = None
+    """passes over the training records"""
+    steps: int | None = None
+    """optimiser steps"""
+    batch_size: int = 32
+    """samples per optimiser step over all processes (the global batch)"""
+    micro_batch: int | None = None
+    """samples per forward pass and process; None: batch_size / processes; smaller: accumulation"""
+    lr: float = 1e-4
+    """peak learning rate of heads and fusion"""
+    lr_vision: float | None = None
+    """peak rate of the vision encoder; None: lr"""
+    lr_text: float | None = None
+    """peak rate of text (and fusion) layers; None: lr"""
+    lr_new: float = 2.0
+    """factor on lr for parameters that start from scratch"""
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-8
+    clip: float = 1.0
+    """largest gradient norm; 0 is off"""
+    warmup: float = 0.1
+    """below 1: fraction of all steps; otherwise steps"""
+    precision: Precision = "float32"
+    """of autocast; weights stay float32"""
+    checkpoint_gradients: bool = False
+    compile: bool = False
+    ema: float = 0.0
+    """decay of the averaged weights; 0 is off"""
+    drop_path: float = 0.1
+    """of the vision encoder, at its last block (linear from 0)"""
+    seed: int = 42
+    workers: int = 0
+    """loader processes"""
+    save_every: int = 0
+    """optimiser steps between checkpoints; 0: at the end of each epoch"""
+    keep_last: int = 2
+    eval_every: int = 0
+    """optimiser steps between validations; 0: only at the end"""
+    log_every: int = 20
+    """optimiser steps between log lines"""
+    deterministic: bool = True
+    auto_batch: bool = False
+    """on out of memory halve the micro-batch and keep the global batch"""
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ConfigError("set exactly one of train.epochs and train.steps")
+        if self.batch_size < 1:
+            raise ConfigError(f"train.batch_size must be at least 1, got {self.batch_size}")
+        if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
+            raise ConfigError("train.micro_batch must be between 1 and train.batch_size")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"train.ema must be in [0, 1), got {self.ema}")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictConfig(Settings):
+    """How predictions are made."""
+
+    batch_size: int | Literal["auto"] = 32
+    """samples per forward pass; auto: the largest that fits"""
+    precision: Precision = "float32"
+    workers: int = 0
+    cache: str = ""
+    """folder that keeps features between runs; empty: off"""
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig(Settings):
+    """Where the data is and how much of it to use."""
+
+    root: str = ""
+    """folder of the official files; empty: the embedded mini world"""
+    layout: str = ""
+    """YAML file that says where files are"""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """role -> path, stronger than the layout"""
+    on_error: Literal["raise", "skip"] = "raise"
+    limit: int | None = None
+    """use the first n records only; the result is marked as limited"""

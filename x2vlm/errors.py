@@ -1,0 +1,71 @@
+"""One tree of errors for everything a user can mend.
+
+Error
+├── ConfigError       a setting is unknown, of the wrong kind, or clashes with another
+├── DataError         a file, row, image or video is missing or not what was expected
+│   └── MediaError    one image or video cannot be decoded (may be skipped and counted)
+├── CheckpointError   weights do not fit the model
+├── PredictionError   a predictions file is incomplete, doubled, or malformed
+├── RecordError       a result record is malformed or refused by a board
+└── TrainingError     training cannot go on (loss not finite, out of memory)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Error(Exception):
+    """Base of all errors of this project; the message says what to do."""
+
+
+class ConfigError(Error):
+    """A setting is unknown, of the wrong kind, or clashes with another."""
+
+
+class DataError(Error):
+    """A file or row is missing or not what was expected.
+
+    what: the fault; source: "FILE" or "FILE:ROW"; expected: what a good one looks like;
+    fix: what the user can do.
+    """
+
+    def __init__(self, what: str, *, source: str = "", expected: str = "", fix: str = "") -> None:
+        self.what, self.source, self.expected, self.fix = what, source, expected, fix
+        lines = [f"{source}: {what}" if source else what]
+        if expected:
+            lines.append(f"expected: {expected}")
+        if fix:
+            lines.append(f"to do: {fix}")
+        super().__init__("\n  ".join(lines))
+
+
+class MediaError(DataError):
+    """One image or video cannot be read; with on_error=skip it is counted and left out."""
+
+
+class CheckpointError(Error):
+    """Weights do not fit the model."""
+
+
+class PredictionError(Error):
+    """A predictions file is incomplete, holds an id twice, or is malformed."""
+
+
+class RecordError(Error):
+    """A result record is malformed, or a board refuses it."""
+
+
+class TrainingError(Error):
+    """Training cannot go on."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """A message for a name that does not exist, with the close matches."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = (
+        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(names)}"
+    )
+    return f"unknown {kind} {name!r}; {hint}"
