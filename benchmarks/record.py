@@ -31,7 +31,8 @@ class ResultRecord:
     skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
     "weights_sha256", "checkpoint", "pretraining"}. revision: {"commit", "dirty"}.
     predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world, "official" for
-    a user's files. floor: what the mini suite expects of the headline, {"value", "met"} or None.
+    a user's files. lower_is_better: the metrics of which less is better, such as ranks.
+    floor: what the mini suite expects of the headline, {"value", "met"} or None.
     """
 
     benchmark: str
@@ -53,6 +54,7 @@ class ResultRecord:
     suite: str = "official"
     chance: Mapping[str, float] = field(default_factory=dict)
     perfect: float | None = None
+    lower_is_better: tuple[str, ...] = ()
     floor: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[Mapping[str, str], ...] = ()
@@ -66,6 +68,7 @@ class ResultRecord:
         row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
         row["metrics"] = {name: measure.to_json() for name, measure in self.metrics.items()}
         row["skipped"] = [dict(item) for item in self.skipped]
+        row["lower_is_better"] = list(self.lower_is_better)
         return row
 
     @classmethod
@@ -78,7 +81,8 @@ class ResultRecord:
                 "score the run's predictions.jsonl again (x2vlm score) to rewrite it"
             )
         known = {f.name for f in fields(cls)} - {"path"}
-        optional = {"suite", "chance", "perfect", "floor", "seconds", "skipped", "data", "video"}
+        optional = {"suite", "chance", "perfect", "lower_is_better", "floor", "seconds", "skipped",
+                    "data", "video"}  # fmt: skip
         missing, unknown = known - optional - set(values), set(values) - known
         if missing or unknown:
             raise RecordError(
@@ -86,6 +90,7 @@ class ResultRecord:
             )
         values["metrics"] = {k: Measure.from_json(v) for k, v in values["metrics"].items()}
         values["skipped"] = tuple(values.get("skipped", ()))
+        values["lower_is_better"] = tuple(values.get("lower_is_better", ()))
         return cls(**values, path=path)
 
     def write(self, path: Path) -> None:

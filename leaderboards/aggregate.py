@@ -1,0 +1,254 @@
+"""Records -> one long table, the truth behind every board; what may not stand there is refused.
+
+A record can be limited (n records asked for), partial (rows skipped), dirty (uncommitted code, or
+no revision known) or superseded (a newer or more complete record of the same cell exists). Such a
+record is refused with the reason, or shown with its flags when `allow` names them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.record import ResultRecord
+from x2vlm.errors import RecordError, unknown
+
+FLAGS = ("limited", "partial", "dirty", "superseded")
+CELL = ["suite", "benchmark", "version", "split", "protocol", "metric", "model", "pretraining"]
+COLUMNS = [*CELL, "value", "n", "standard_error", "seed", "parameters", "resolution", "chance",
+           "headline", "higher_is_better", "floor", "floor_met", "note", "revision", "date",
+           "flags", "record"]  # fmt: skip
+SHARED = ["parameters", "resolution", "chance", "headline", "higher_is_better", "floor"]
+SUMMARY = ["value", "sd", "seeds", "n", "standard_error", "flags", "records", "floor_met", "note",
+           "date", *SHARED]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A record left out of the table. flags: those of FLAGS that were not allowed."""
+
+    record: str
+    benchmark: str
+    flags: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.record or self.benchmark}: refused, {self.reason}"
+
+
+@dataclass(frozen=True)
+class Long:
+    """rows: one per record and metric, columns COLUMNS. refused: the records that are not in it."""
+
+    rows: pd.DataFrame
+    refused: tuple[Refusal, ...]
+    records: tuple[ResultRecord, ...]
+
+
+def find_records(paths: Iterable[Path]) -> list[Path]:
+    """Every record.json among files and below folders, in sorted order, each once.
+
+    RecordError when a path does not exist or a folder holds none.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.rglob("record.json"))
+            if not inside:
+                raise RecordError(f"{path}: no record.json below it; run `x2vlm run` first")
+            found.update(dict.fromkeys(inside))
+        elif path.is_file():
+            found[path] = None
+        else:
+            raise RecordError(f"{path}: no such run folder or record")
+    return list(found)
+
+
+def read_records(paths: Iterable[Path]) -> list[ResultRecord]:
+    """The records of run folders, of folders of runs, or of record files."""
+    return [ResultRecord.read(path) for path in find_records(paths)]
+
+
+def flags_of(record: ResultRecord) -> dict[str, str]:
+    """flag -> reason, for what the record says about itself (so never "superseded")."""
+    flags = {}
+    if record.limit is not None:
+        flags["limited"] = f"limited to {record.limit} records"
+    if record.skipped:
+        flags["partial"] = f"{len(record.skipped)} rows were skipped"
+    if record.revision.get("dirty") is not False:
+        known = record.revision.get("commit")
+        flags["dirty"] = "uncommitted changes in the code" if known else "revision unknown"
+    return flags
+
+
+def long_table(records: Sequence[ResultRecord], allow: Collection[str] = ()) -> Long:
+    """All metrics of all admitted records. allow: flags that may be shown, out of FLAGS.
+
+    The order of the rows follows benchmark, split, protocol, model and seed, never the order of
+    the input, so that equal input gives equal output.
+    """
+    for flag in allow:
+        if flag not in FLAGS:
+            raise RecordError(unknown("flag to allow", flag, FLAGS))
+    superseded = _superseded(records)
+    rows: list[dict[str, object]] = []
+    refused, admitted = [], []
+    for number, record in sorted(enumerate(records), key=lambda item: _order(item[1])):
+        flags = flags_of(record)
+        if number in superseded:
+            flags["superseded"] = superseded[number]
+        barred = tuple(flag for flag in FLAGS if flag in flags and flag not in allow)
+        if barred:
+            reason = "; ".join(flags[flag] for flag in barred)
+            hint = f" (to show it marked: allow={','.join(barred)})"
+            refused.append(Refusal(record.path, record.benchmark, barred, reason + hint))
+            continue
+        admitted.append(record)
+        rows += _rows(record, tuple(flag for flag in FLAGS if flag in flags))
+    return Long(pd.DataFrame(rows, columns=COLUMNS), tuple(refused), tuple(admitted))
+
+
+def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell: CELL, then value (mean), sd (over seeds), seeds, n, standard_error and so on.
+
+    standard_error joins what resampling the test set and what the seeds add: the seeds share one
+    test set, so its variance stays and only the variance between seeds shrinks with their number.
+    A cell of which one seed is undefined is undefined.
+    """
+    cells = [
+        {**dict(zip(CELL, key, strict=True)), **_over_seeds(group)}
+        for key, group in rows.groupby(CELL, sort=False, dropna=False)
+    ]
+    frame = pd.DataFrame(cells, columns=[*CELL, *SUMMARY])
+    for name in ("value", "sd", "standard_error"):
+        frame[name] = frame[name].astype("float64")
+    return frame
+
+
+def _over_seeds(group: pd.DataFrame) -> dict[str, object]:
+    values = [None if pd.isna(value) else float(value) for value in group["value"]]
+    errors = [None if pd.isna(error) else float(error) for error in group["standard_error"]]
+    mean, deviation = _mean_and_deviation(values)
+    flags = {flag for row in group["flags"] for flag in row}
+    met = [bool(value) for value in group["floor_met"] if not pd.isna(value)]
+    first = group.iloc[0]
+    return {
+        "value": mean,
+        "sd": deviation,
+        "seeds": tuple(sorted(int(seed) for seed in group["seed"])),
+        "n": int(group["n"].min()),
+        "standard_error": None if mean is None else _total_error(errors, deviation),
+        "flags": tuple(flag for flag in FLAGS if flag in flags),
+        "records": tuple(group["record"]),
+        "floor_met": all(met) if met else None,
+        "note": "; ".join(dict.fromkeys(note for note in group["note"] if note)),
+        "date": max(group["date"]),
+        **{name: first[name] for name in SHARED},
+    }
+
+
+def _mean_and_deviation(values: list[float | None]) -> tuple[float | None, float | None]:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return None, None
+    mean = math.fsum(known) / len(known)
+    if len(known) == 1:
+        return mean, None
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (len(known) - 1))
+
+
+def _total_error(errors: list[float | None], deviation: float | None) -> float | None:
+    known = [error for error in errors if error is not None]
+    if len(known) < len(errors):
+        return None
+    sampling = math.fsum(error * error for error in known) / len(known)
+    between = 0.0 if deviation is None else deviation**2 / len(errors)
+    return math.sqrt(sampling + between)
+
+
+def _model(record: ResultRecord) -> tuple[str, str]:
+    return str(record.model.get("name", "")), str(record.model.get("pretraining") or "")
+
+
+def _cell(record: ResultRecord) -> tuple[str, ...]:
+    return (record.suite, record.benchmark, record.split, record.protocol, *_model(record))
+
+
+def _order(record: ResultRecord) -> tuple[object, ...]:
+    return (*_cell(record), record.seed, record.created, record.path)
+
+
+def _superseded(records: Sequence[ResultRecord]) -> dict[int, str]:
+    """Position -> why: an older benchmark version, an incomplete twin, or an older record."""
+    newest: dict[str, int] = {}
+    complete: dict[tuple[str, ...], ResultRecord] = {}
+    for record in records:
+        newest[record.benchmark] = max(newest.get(record.benchmark, 0), record.benchmark_version)
+    for record in records:
+        current = record.benchmark_version == newest[record.benchmark]
+        if current and record.limit is None and not record.skipped:
+            complete[_cell(record)] = record
+    reasons: dict[int, str] = {}
+    latest: dict[tuple[object, ...], int] = {}
+    for number, record in enumerate(records):
+        version = newest[record.benchmark]
+        whole = complete.get(_cell(record))
+        if record.benchmark_version < version:
+            reasons[number] = f"version {record.benchmark_version} of the benchmark, now {version}"
+        elif whole is not None and (record.limit is not None or record.skipped):
+            reasons[number] = f"superseded by the complete record {whole.path}"
+        else:
+            key = (*_cell(record), record.seed)
+            other = latest.get(key)
+            older, newer = number, number
+            if other is not None:
+                older, newer = sorted(
+                    (other, number), key=lambda i: (records[i].created, records[i].path)
+                )
+                reasons[older] = f"superseded by the newer record {records[newer].path}"
+            latest[key] = newer
+    return reasons
+
+
+def _rows(record: ResultRecord, flags: tuple[str, ...]) -> list[dict[str, object]]:
+    model, pretraining = _model(record)
+    floor = record.floor or {}
+    rows = []
+    for metric, measure in record.metrics.items():
+        leads = metric == record.headline
+        rows.append(
+            {
+                "suite": record.suite,
+                "benchmark": record.benchmark,
+                "version": record.benchmark_version,
+                "split": record.split,
+                "protocol": record.protocol,
+                "metric": metric,
+                "model": model,
+                "pretraining": pretraining,
+                "value": math.nan if measure.value is None else measure.value,
+                "n": measure.n,
+                "standard_error": (
+                    math.nan if measure.standard_error is None else measure.standard_error
+                ),
+                "seed": record.seed,
+                "parameters": record.model.get("parameters"),
+                "resolution": record.model.get("resolution"),
+                "chance": record.chance.get(metric),
+                "headline": leads,
+                "higher_is_better": metric not in record.lower_is_better,
+                "floor": floor.get("value") if leads else None,
+                "floor_met": floor.get("met") if leads else None,
+                "note": measure.note,
+                "revision": record.revision.get("commit"),
+                "date": record.created,
+                "flags": flags,
+                "record": record.path,
+            }
+        )
+    return rows
