@@ -1,0 +1,74 @@
+"""Reading one split: all its languages, unique ids, an honest limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from itertools import islice
+
+from benchmarks.base import Benchmark
+from benchmarks.files import Files
+from x2vlm.errors import DataError
+from x2vlm.types import Record
+
+
+def load_records(
+    benchmark: Benchmark,
+    files: Files,
+    split: str,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> list[Record]:
+    """All records of `split`, language by language, the first `limit` of each.
+
+    languages: None takes all that the split has. In a multilingual benchmark ids get the language
+    in front ("de:17"), so that one predictions file holds them all. Raises DataError for an empty
+    split or an id that occurs twice.
+    """
+    found: list[Record] = []
+    multilingual = len(benchmark.languages) > 1
+    wanted = languages or benchmark.split(split).languages or benchmark.languages
+    for language in wanted:
+        rows = benchmark.read(files, split, language)
+        for record in rows if limit is None else islice(rows, limit):
+            found.append(_in_language(record, language) if multilingual else record)
+    if not found:
+        raise DataError(
+            f"{benchmark.name}: split {split!r} is empty", source=str(files.root),
+            fix="check the file with: x2vlm data status",
+        )  # fmt: skip
+    _check_unique(benchmark, found)
+    return found
+
+
+def _in_language(record: Record, language: str) -> Record:
+    target = dict(record.target)
+    if "text_ids" in target:
+        target["text_ids"] = [f"{language}:{text}" for text in target["text_ids"]]
+    return dataclasses.replace(
+        record, id=f"{language}:{record.id}", language=language, target=target
+    )
+
+
+def _check_unique(benchmark: Benchmark, records: Sequence[Record]) -> None:
+    seen: dict[str, Record] = {}
+    for record in records:
+        if record.id in seen:
+            raise DataError(
+                f"{benchmark.name}: id {record.id!r} occurs twice (first at "
+                f"{seen[record.id].source})",
+                source=record.source,
+                expected="every id once",
+                fix="remove the doubled row, or fetch the file again",
+            )
+        seen[record.id] = record
+
+
+def fingerprint(records: Sequence[Record]) -> str:
+    """Hash of what is asked: ids, texts and image names in order; equal data, equal hash."""
+    digest = hashlib.sha256()
+    for record in records:
+        names = [media.path.rsplit("/", 1)[-1] for media in record.images]
+        digest.update("\x1f".join([record.id, *record.texts, *names, repr(record.target)]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,82 @@
+"""Every benchmark by name: a literal table, so that listing them imports nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import NamedTuple
+
+from benchmarks.base import Benchmark
+from x2vlm.errors import ConfigError, unknown
+
+
+class Entry(NamedTuple):
+    """name: the id used everywhere. module: below `benchmarks.suites`. title: for people."""
+
+    name: str
+    module: str
+    task: str
+    title: str
+
+
+BENCHMARKS: tuple[Entry, ...] = (
+    Entry("coco_retrieval", "coco_retrieval", "retrieval", "COCO image-text retrieval, 5K test"),
+    Entry("flickr30k_retrieval", "flickr30k_retrieval", "retrieval", "Flickr30K retrieval, 1K test"),
+    Entry("coco_captioning", "coco_captioning", "captioning", "COCO captioning, Karpathy test"),
+    Entry("vqav2", "vqav2", "answering", "VQA v2"),
+    Entry("nlvr2", "nlvr2", "classification", "NLVR2: true or false of two images"),
+    Entry("refcoco", "refcoco", "grounding", "RefCOCO (unc)"),
+    Entry("refcoco_plus", "refcoco", "grounding", "RefCOCO+ (unc)"),
+    Entry("refcocog", "refcoco", "grounding", "RefCOCOg (umd)"),
+    Entry("winoground", "winoground", "matching", "Winoground, zero-shot"),
+    Entry("ovad", "ovad", "attributes", "OVAD: attributes of given boxes, zero-shot"),
+    Entry("msrvtt_retrieval", "msrvtt_retrieval", "retrieval", "MSRVTT text-video retrieval, 1kA"),
+    Entry("msrvtt_qa", "msrvtt_qa", "classification", "MSRVTT-QA"),
+    Entry("msvd_qa", "msvd_qa", "classification", "MSVD-QA"),
+    Entry("gqa", "gqa", "answering", "GQA testdev-balanced"),
+    Entry("xgqa", "xgqa", "answering", "xGQA: GQA in eight languages"),
+    Entry("multi30k", "multi30k", "retrieval", "Multi30K: Flickr30K in four languages"),
+    Entry("coco_multilingual", "coco_multilingual", "retrieval", "COCO retrieval in en, zh, ja"),
+    Entry("xvnli", "xvnli", "classification", "XVNLI: visual entailment in five languages"),
+    Entry("marvl", "marvl", "classification", "MaRVL: true or false of two images, five languages"),
+    Entry("xflickrco", "xflickrco", "retrieval", "xFlickr&CO retrieval in eight languages"),
+    Entry("wit", "wit", "retrieval", "WIT image-text retrieval, many languages"),
+)
+
+NAMES = tuple(entry.name for entry in BENCHMARKS)
+
+
+def get(name: str) -> Benchmark:
+    """The benchmark called `name`; ConfigError with the close matches when there is none.
+
+    A name of the form "package.module:ATTRIBUTE" or "file.py:ATTRIBUTE" finds a user's own.
+    """
+    if ":" in name:
+        return _outside(name)
+    for entry in BENCHMARKS:
+        if entry.name == name:
+            module = importlib.import_module(f"benchmarks.suites.{entry.module}")
+            values: tuple[Benchmark, ...] = getattr(module, "BENCHMARKS", None) or (
+                module.BENCHMARK,
+            )
+            return next(benchmark for benchmark in values if benchmark.name == name)
+    raise ConfigError(unknown("benchmark", name, NAMES))
+
+
+def _outside(name: str) -> Benchmark:
+    where, _, attribute = name.rpartition(":")
+    try:
+        if where.endswith(".py"):
+            spec = importlib.util.spec_from_file_location("outside_benchmark", where)
+            if spec is None or spec.loader is None:
+                raise ConfigError(f"{where} is no Python file")
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(where)
+        found = getattr(module, attribute)
+    except (ImportError, FileNotFoundError, AttributeError) as error:
+        raise ConfigError(f"benchmark {name!r}: {error}") from error
+    if not isinstance(found, Benchmark):
+        raise ConfigError(f"benchmark {name!r} is a {type(found).__name__}, not a Benchmark")
+    return found

@@ -1,0 +1,63 @@
+"""Restartable stages of a run folder: what finished, from what, and whether it may be reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import json_ready, write_atomically
+from x2vlm.errors import ConfigError
+
+
+def digest(value: Any) -> str:
+    """A short hash of plain values, independent of the order of keys."""
+    text = json.dumps(json_ready(value), sort_keys=True, allow_nan=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Stage:
+    """One stage of one run folder. Its mark, NAME.done.json, is written last, so a stage that was
+    killed half-way has none and runs again.
+
+    key: everything its result depends on, as plain values.
+    """
+
+    def __init__(self, folder: Path, name: str, key: Mapping[str, Any]) -> None:
+        self.folder, self.name = folder, name
+        self.key = json_ready(key)
+        self.mark = folder / f"{name}.done.json"
+
+    def finished(self) -> dict[str, Any] | None:
+        """What the finished stage noted, or None when it has to run.
+
+        Raises ConfigError when the folder holds a result made from something else, naming the
+        first setting that differs: silently reusing or overwriting it would both be wrong.
+        """
+        if not self.mark.is_file():
+            return None
+        noted: dict[str, Any] = json.loads(self.mark.read_text(encoding="utf-8"))
+        if noted["key"] != self.key:
+            where, then, now = _difference(noted["key"], self.key)
+            raise ConfigError(
+                f"{self.folder} holds a finished {self.name} stage made with {where}={then!r}, "
+                f"now {where}={now!r}\n  to do: give this run another name=…, or remove the folder"
+            )
+        return noted
+
+    def finish(self, **facts: Any) -> dict[str, Any]:
+        """Mark the stage as finished, with what a later stage or the record wants to know."""
+        noted = {"key": self.key, **json_ready(facts)}
+        write_atomically(self.mark, json.dumps(noted, indent=1, allow_nan=False) + "\n")
+        return noted
+
+
+def _difference(then: Any, now: Any, path: str = "") -> tuple[str, Any, Any]:
+    """Path and both values of the first place where two plain values differ."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for name in sorted({*then, *now}):
+            if then.get(name) != now.get(name):
+                return _difference(then.get(name), now.get(name), f"{path}.{name}".lstrip("."))
+    return path, then, now

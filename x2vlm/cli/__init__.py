@@ -1,0 +1,85 @@
+"""The door: `x2vlm COMMAND key=value …`. The only place that knows hydra; nothing imports it."""
+
+from __future__ import annotations
+
+import importlib
+
+import sys
+from collections.abc import Callable, Sequence
+
+from typing import NamedTuple
+
+from x2vlm.errors import Error, unknown
+
+
+class Command(NamedTuple):
+    """usage: what follows the name. does: one line of help. run: "module:function" of our own."""
+
+    usage: str
+    does: str
+    run: str
+
+
+COMMANDS: dict[str, Command] = {
+    "run": Command("benchmark=… model=… [data=DIR] [limit=N] […]",
+                   "fine-tune, predict, score, record; finished stages are reused", "x2vlm.cli.commands:run"),
+    "train": Command("benchmark=… | experiment=pretrain_… […]",
+                     "the training stage alone, or a pre-training", "x2vlm.cli.commands:train"),
+    "predict": Command("benchmark=… checkpoint=… […]", "the prediction stage alone", "x2vlm.cli.commands:predict"),
+    "score": Command("benchmark=… split=… predictions=FILE data=DIR",
+                     "score a predictions file, without torch", "x2vlm.cli.commands:score"),
+    "eval-all": Command("[pretrain=true] [seed=N] [only=NAME,…]",
+                        "the whole embedded suite, then the boards", "x2vlm.cli.commands:eval_all"),
+    "reproduce": Command("BENCHMARK checkpoint=… data=…",
+                         "one row of the paper: ours, published, difference", "x2vlm.cli.commands:reproduce"),
+    "list": Command("", "benchmarks, models, tasks, experiments", "x2vlm.cli.commands:list_all"),
+    "show": Command("benchmark=… […]", "the resolved settings of a run, without running it",
+                    "x2vlm.cli.commands:show"),
+    "data": Command("status|verify|download|shards|mini […]",
+                    "what data is there, is it whole, get it", "x2vlm.cli.commands:data"),
+    "convert": Command("IN OUT --to TASK", "official weights <-> ours, pre-training -> task",
+                       "x2vlm.cli.commands:convert"),
+    "board": Command("[RUNS…] [board=NAME] [format=md] [allow=dirty,limited]",
+                     "tables from records", "x2vlm.cli.commands:board"),
+    "compare": Command("RUN RUN […]", "paired comparison of runs on the same samples",
+                       "x2vlm.cli.commands:compare"),
+    "site": Command("[RUNS…] [out=DIR]", "a static site of boards and samples", "x2vlm.cli.commands:site"),
+    "submit": Command("RUN [name=…] [out=DIR]", "the official submission file of a run",
+                      "x2vlm.cli.commands:submit"),
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 1 for an error a user can mend, 2 for bad usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        print(f"x2vlm: {unknown('command', name, COMMANDS)}", file=sys.stderr)
+        return 2
+    command = COMMANDS[name]
+    if any(word in ("-h", "--help") for word in rest):
+        print(f"x2vlm {name} {command.usage}\n\n  {command.does}\n")
+        print("Settings: x2vlm show benchmark=… prints all of them with their values.")
+        return 0
+    module, _, function = command.run.partition(":")
+    try:
+        call: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+        return call(rest)
+    except Error as error:
+        print(f"x2vlm {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"x2vlm {name}: stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+
+
+def help_text() -> str:
+    """The text of `x2vlm --help`."""
+    lines = ["x2vlm COMMAND [key=value …]: run, compare and reproduce X²-VLM models", ""]
+    width = max(map(len, COMMANDS))
+    lines += [f"  {name:<{width}}  {command.does}" for name, command in COMMANDS.items()]
+    lines += ["", "x2vlm COMMAND --help shows what a command takes; x2vlm list, what there is."]
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""From the hydra tree to frozen dataclasses, once. The only file that imports hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.plan import ModelChoice, Plan
+from x2vlm.config import DataConfig, PredictConfig, TrainConfig
+from x2vlm.errors import ConfigError
+
+CONF = Path(__file__).resolve().parents[2] / "benchmarks" / "conf"
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The composed tree as plain values; ConfigError says which word of the command is off."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    words = [_outside(word) for word in overrides]
+    try:
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+            tree = hydra_compose("config", overrides=[w for group in words for w in group])
+        plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{error}\n  to do: x2vlm list and x2vlm show name what there is") from error
+    assert isinstance(plain, dict)
+    return {str(name): value for name, value in plain.items()}
+
+
+def _outside(word: str) -> list[str]:
+    """benchmark=FILE.py:NAME names a user's own benchmark, which has no file in the tree."""
+    name, _, value = word.partition("=")
+    if name == "benchmark" and ":" in value:
+        return ["benchmark=outside", f"benchmark.name='{value}'"]
+    return [word]
+
+
+def sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """`seed=1,2,3 model=tiny` -> one list of overrides per combination, in order."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    except HydraException as error:
+        raise ConfigError(str(error)) from error
+    return [list(words) for batch in batches for words in batch]
+
+
+def plan(tree: dict[str, Any]) -> Plan:
+    """The plan of one run out of the composed tree."""
+    benchmark = dict(tree["benchmark"])
+    own = {"protocol", "split", "train_split", "languages", "train_languages", "options"}
+    values: dict[str, Any] = {k: benchmark[k] for k in own if benchmark.get(k) is not None}
+    values.update({k: tree[k] for k in own - {"options"} if tree.get(k)})
+    values["options"] = {**values.get("options", {}), **(tree.get("options") or {})}
+    model = {**tree["model"], **{k: tree[k] for k in ("checkpoint",) if tree.get(k)}}
+    data = DataConfig(
+        root=tree["data"] or "",
+        layout=tree["layout"] or "",
+        files=tree["file"] or {},
+        on_error=tree["on_error"],
+        limit=tree["limit"],
+    )
+    train = TrainConfig.from_dict({**tree["train"], "seed": tree["seed"]})
+    return Plan(
+        benchmark=benchmark["name"],
+        model=ModelChoice.from_dict(model),
+        data=data,
+        train=train,
+        predict=PredictConfig.from_dict(tree["predict"]),
+        floor=tree["floor"],
+        seed=tree["seed"],
+        out=tree["out"],
+        name=tree["name"] or "",
+        device=tree["device"],
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()},
+    )
