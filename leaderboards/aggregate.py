@@ -114,7 +114,7 @@ def long_table(records: Sequence[ResultRecord], allow: Collection[str] = ()) -> 
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell: CELL, then value (mean), sd (over seeds), seeds, n, standard_error and so on.
+    """One row per cell: CELL, then value (mean), sd (over seeds), n and the rest of SUMMARY.
 
     standard_error joins what resampling the test set and what the seeds add: the seeds share one
     test set, so its variance stays and only the variance between seeds shrinks with their number.

@@ -1,0 +1,107 @@
+"""The boards, grouped as the paper groups its tables. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Columns that belong to a board. benchmark and metrics are patterns ("*" allowed), in the
+    order of the columns; no metrics means the headline; no splits means all that were scored."""
+
+    benchmark: str
+    metrics: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A table of models against scores. average: whether a mean over all columns makes sense
+    (same unit, same scale); a row with a hole has none. ablation: rows are variants of one
+    model, told apart by their pre-training."""
+
+    name: str
+    title: str
+    wants: tuple[Want, ...]
+    average: bool = False
+    ablation: bool = False
+    about: str = ""
+
+
+RECALLS = ("tr@1", "tr@5", "tr@10", "ir@1", "ir@5", "ir@10")
+
+BOARDS: tuple[Board, ...] = (
+    Board(
+        "overview",
+        "Overview",
+        (Want("*"),),
+        about="The headline of every benchmark. Units differ, so there is no average.",
+    ),
+    Board(
+        "retrieval",
+        "Image–text retrieval",
+        (Want("coco_retrieval", RECALLS), Want("flickr30k_retrieval", RECALLS)),
+        average=True,
+        about="Share of queries with a right answer among the k best (hit@k): "
+        "texts for an image (TR) and images for a text (IR).",
+    ),
+    Board(
+        "understanding",
+        "Question answering, reasoning and grounding",
+        (
+            Want("vqav2", splits=("val", "test-dev", "test")),
+            Want("nlvr2", ("accuracy", "consistency"), ("dev", "test")),
+            Want("refcoco_plus", splits=("val", "testA", "testB")),
+            Want("refcoco", splits=("val", "testA", "testB")),
+            Want("refcocog", splits=("val", "test")),
+            Want("gqa"),
+        ),
+        about="VQA v2 soft accuracy, NLVR2 accuracy, share of boxes with IoU of at least one half.",
+    ),
+    Board(
+        "captioning",
+        "Captioning",
+        (Want("coco_captioning", ("bleu4", "meteor", "rouge_l", "cider", "spice")),),
+        about="CIDEr depends on the set it is computed on: limited records are not comparable.",
+    ),
+    Board(
+        "winoground",
+        "Winoground",
+        (Want("winoground", ("text", "image", "group")),),
+        about="Zero-shot; a tie counts as wrong.",
+    ),
+    Board(
+        "ovad",
+        "Attributes of given boxes (OVAD)",
+        (Want("ovad", ("map", "map/head", "map/medium", "map/tail")),),
+        about="Zero-shot mean average precision over 117 attributes.",
+    ),
+    Board(
+        "video",
+        "Video",
+        (Want("msrvtt_retrieval", RECALLS), Want("msrvtt_qa"), Want("msvd_qa")),
+        about="Text–video retrieval (1kA) and question answering.",
+    ),
+    Board(
+        "multilingual",
+        "Multilingual",
+        (
+            Want("multi30k", ("mean_recall*",)),
+            Want("coco_multilingual", ("mean_recall*",)),
+            Want("xvnli", ("accuracy*",)),
+            Want("xgqa", ("accuracy*",)),
+            Want("marvl", ("accuracy*",)),
+            Want("xflickrco", ("ir@1*", "tr@1*")),
+            Want("wit", ("ir@1*", "tr@1*")),
+        ),
+        about="Per language; averages leave English out.",
+    ),
+    Board(
+        "ablation",
+        "Ablation",
+        (Want("*"),),
+        ablation=True,
+        about="What each part of the pre-training adds, on the mini world.",
+    ),
+)
