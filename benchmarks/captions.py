@@ -1,0 +1,147 @@
+"""Images with captions, in every layout that people have them in, told apart by content.
+
+- Karpathy: {"images": [{"filename", "filepath", "split", "sentences": [{"raw"}], "cocoid"}]}
+- COCO: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}; without
+  "images" the ids of the annotations name the images (MSR-VTT caption files)
+- ALBEF, X-VLM, X²-VLM, BLIP: [{"image", "caption"}], one text per row (training) or a list
+- hub and IGLUE rows: {"caption" or "sentences" or "sentence", "image" or "img_path" or "filename"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from benchmarks.files import Files
+from benchmarks.readers import read_rows, table_rows
+from benchmarks.rows import Row, each
+from x2vlm.errors import DataError
+from x2vlm.types import Media, Record
+
+Locate = Callable[[str], Media]
+"""Image name of the annotation file -> where the image is."""
+Name = Callable[[str], str]
+"""Image name of the annotation file -> id of the image."""
+
+
+def stem(name: str) -> str:
+    """The file name without folder and suffix."""
+    return PurePosixPath(name).stem
+
+
+def coco_id(name: str) -> str:
+    """The number in a COCO file name: "COCO_val2014_000000000042.jpg" and "000000000042.jpg" -> "42"."""
+    digits = stem(name).rpartition("_")[2]
+    return str(int(digits)) if digits.isdecimal() else stem(name)
+
+
+def last_two(name: str) -> str:
+    """Folder and file of a path, however long: people's lists hold absolute paths of their own."""
+    return "/".join(PurePosixPath(name).parts[-2:])
+
+
+def retrieval_record(
+    id_: str, media: Media, texts: Sequence[str], source: str, language: str = "en"
+) -> Record:
+    """A record of one image (or video) and its texts; text k of image i is called "i#k"."""
+    target = {"text_ids": [f"{id_}#{k}" for k in range(len(texts))]}
+    return Record(id_, (media,), tuple(texts), target, language, group=id_, source=source)
+
+
+def read_captions(
+    files: Files,
+    path: Path,
+    keep: Sequence[str],
+    *,
+    locate: Locate,
+    name: Name,
+    language: str = "en",
+    only: frozenset[str] | None = None,
+) -> Iterator[Record]:
+    """Retrieval records of the splits `keep` of a caption file, in the order of the file.
+
+    keep: values of a row's "split" that belong to the split; rows without one all belong to it.
+    locate, name: see `Locate` and `Name`. only: ids of the images to keep; None keeps all.
+    """
+    rows = _rows(files, path)
+
+    def make(row: Row) -> Record | None:
+        if row.has("split") and row.values["split"] not in keep:
+            return None
+        image = _image_name(row)
+        id_ = str(row.values["cocoid"]) if row.has("cocoid") else name(image)
+        if only is not None and id_ not in only:
+            return None
+        media = row.picture("image") or locate(image)
+        return retrieval_record(id_, media, _texts(row), row.source, language)
+
+    return each(files, rows, make)
+
+
+def _rows(files: Files, path: Path) -> list[Row]:
+    rows = read_rows(files, path, table="images")
+    if rows and (rows[0].has("file_name", "id") or rows[0].key == "annotations"):
+        rows = _coco_rows(path, rows)
+    if rows and isinstance(rows[0].values.get("caption"), str):
+        rows = _merged(files, rows)
+    return rows
+
+
+def _coco_rows(path: Path, images: list[Row]) -> list[Row]:
+    """COCO's two tables joined: one row per image, with the list of its captions."""
+    from benchmarks.readers import read_json
+
+    value = read_json(path)
+    if not isinstance(value, Mapping) or "annotations" not in value:
+        raise DataError(
+            "has images but no annotations",
+            source=str(path),
+            expected='{"images": …, "annotations": …} of a COCO caption file',
+        )
+    names = {row.id("id"): row.text("file_name") for row in images if "file_name" in row.values}
+    joined: dict[str, tuple[Row, list[str]]] = {}
+    for row in table_rows(value, path, "annotations"):
+        id_ = row.id("image_id")
+        if names and id_ not in names:
+            raise row.error(f"image {id_} is not among the images of the file")
+        joined.setdefault(id_, (row, []))[1].append(row.text("caption"))
+    for id_ in names.keys() - joined.keys():
+        raise DataError(f"image {id_} has no caption", source=str(path), expected="at least one")
+    return [
+        Row({"image": names.get(id_, id_), "caption": texts}, row.source)
+        for id_, (row, texts) in joined.items()
+    ]
+
+
+def _merged(files: Files, rows: list[Row]) -> list[Row]:
+    """Rows of one caption each -> rows of one image each, in the order of first appearance."""
+    merged: dict[Any, tuple[Row, list[str]]] = {}
+    for row in rows:
+        try:
+            found = merged.setdefault(_image_name(row), (row, []))
+            found[1].append(row.text("caption"))
+        except DataError as error:
+            files.skip(error)
+    return [
+        Row({**row.values, "caption": texts}, row.source) for row, texts in merged.values() if texts
+    ]
+
+
+def _image_name(row: Row) -> str:
+    if row.has("filename"):
+        folder = f"{row.values['filepath']}/" if row.has("filepath") else ""
+        return folder + row.text("filename")
+    for field in ("img_path", "video_id", "clip_name", "video"):
+        if row.has(field):
+            return row.text(field)
+    return row.text("image")
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    if row.has("sentences"):
+        value = row.values["sentences"]
+        if isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
+            return tuple(sentence.text("raw") for sentence in row.rows("sentences"))
+        return row.texts("sentences")
+    return row.texts("caption", "sentence")
