@@ -1,0 +1,210 @@
+"""The shape of a model as plain values: sizes, heads, presets. No torch, so that listing is fas"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self
+
+from x2vlm.errors import ConfigError, unknown
+
+TextKind = Literal["bert", "xlm-roberta"]
+
+HEADS = ("contrastive", "matching", "box", "mlm", "classifier", "pair_classifier", "decoder")
+
+
+class _Shape:
+    """Base of the dataclasses here: a JSON round trip that refuses unknown fields."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config that `to_dict` wrote; ConfigError names an unknown field."""
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        for name in values:
+            if name not in known:
+                raise ConfigError(unknown(f"field of {cls.__name__}", name, known))
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, JSON-ready."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class VisionConfig(_Shape):
+    """The vision encoder (BEiT-v2)."""
+
+    image_size: int = 224
+    """pixels of each side of the square input"""
+    patch_size: int = 16
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    hidden: int = 3072
+    """width inside the feed-forward part"""
+    drop_path: float = 0.1
+    """at the last block, linear from 0 at the first; training only"""
+    layer_scale: float = 0.1
+    """initial value of gamma_1 and gamma_2"""
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.patch_size:
+            raise ConfigError(
+                f"vision.image_size {self.image_size} is not a multiple of "
+                f"vision.patch_size {self.patch_size}"
+            )
+        if self.width % self.heads:
+            raise ConfigError(f"vision.width {self.width} is not a multiple of {self.heads} heads")
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        """V: the mean token and the patches."""
+        return self.grid**2 + 1
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig(_Shape):
+    """The text encoder: BERT or XLM-R, which differ by these values only."""
+
+    kind: TextKind = "bert"
+    vocabulary: int = 30522
+    width: int = 768
+    layers: int = 12
+    """layers that run on text alone, below the fusion layers"""
+    heads: int = 12
+    hidden: int = 3072
+    positions: int = 512
+    """rows of the position table (XLM-R: two more than the longest text)"""
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    drop_path: float = 0.0
+    """of text and fusion layers, the same for all; official runs then set both dropouts to 0"""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("bert", "xlm-roberta"):
+            raise ConfigError(unknown("text.kind", self.kind, ("bert", "xlm-roberta")))
+        if self.width % self.heads:
+            raise ConfigError(f"text.width {self.width} is not a multiple of {self.heads} heads")
+
+    @property
+    def padding(self) -> int:
+        """Token id of padding."""
+        return 0 if self.kind == "bert" else 1
+
+    @property
+    def first_position(self) -> int:
+        """Row of the position table that the first token gets."""
+        return 0 if self.kind == "bert" else self.padding + 1
+
+    @property
+    def types(self) -> int:
+        """Rows of the token type table."""
+        return 2 if self.kind == "bert" else 1
+
+    @property
+    def eps(self) -> float:
+        """Of the text encoder's LayerNorms."""
+        return 1e-12 if self.kind == "bert" else 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig(_Shape):
+    """A whole model: the towers and the heads composed on them."""
+
+    vision: VisionConfig = VisionConfig()
+    text: TextConfig = TextConfig()
+    fusion_layers: int = 6
+    separate_fusion: bool = False
+    """multilingual: text and fusion are two modules, and the MLM output layer is not tied"""
+    embed: int = 256
+    """E: width of the contrastive features"""
+    frames: int = 0
+    """learned temporal positions; 0: none"""
+    heads: tuple[str, ...] = ("contrastive", "matching", "box", "mlm")
+    labels: int = 2
+    """classes of `classifier` or `pair_classifier`"""
+    decoder_layers: int = 6
+    """of `decoder`, when it is among the heads"""
+
+    def __post_init__(self) -> None:
+        for head in self.heads:
+            if head not in HEADS:
+                raise ConfigError(unknown("head", head, HEADS))
+        if len(set(self.heads)) < len(self.heads):
+            raise ConfigError(f"a head is named twice: {self.heads}")
+        if {"classifier", "pair_classifier"} <= set(self.heads):
+            raise ConfigError("a model has either `classifier` or `pair_classifier`, not both")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config that `to_dict` wrote (as read back from JSON)."""
+        plain = dict(values)
+        if isinstance(plain.get("vision"), Mapping):
+            plain["vision"] = VisionConfig.from_dict(plain["vision"])
+        if isinstance(plain.get("text"), Mapping):
+            plain["text"] = TextConfig.from_dict(plain["text"])
+        if "heads" in plain:
+            plain["heads"] = tuple(plain["heads"])
+        known = {f.name for f in fields(cls)}
+        for name in plain:
+            if name not in known:
+                raise ConfigError(unknown("field of ModelConfig", name, known))
+        return cls(**plain)
+
+    @property
+    def multilingual(self) -> bool:
+        """Whether the text encoder reads many languages."""
+        return self.text.kind == "xlm-roberta"
+
+    def with_heads(self, **values: Any) -> Self:
+        """The same towers with other heads, e.g. `with_heads(heads=("classifier",), labels=3)`."""
+        if "heads" in values:
+            values["heads"] = tuple(values["heads"])
+        known = {f.name for f in fields(self)}
+        for name in values:
+            if name not in known:
+                raise ConfigError(unknown("field of ModelConfig", name, known))
+        return replace(self, **values)
+
+    def with_image_size(self, pixels: int) -> Self:
+        """The same model for square images of `pixels` a side."""
+        return replace(self, vision=replace(self.vision, image_size=pixels))
+
+
+_TINY_VISION = VisionConfig(64, 8, 128, 4, 4, 512, drop_path=0.0, layer_scale=1.0)
+_TINY_TEXT = TextConfig("bert", 1024, 128, 3, 4, 512, 96, 0.0, 0.0)
+_LARGE_VISION = VisionConfig(width=1024, depth=24, heads=16, hidden=4096)
+_XLMR_BASE = TextConfig("xlm-roberta", 250002, positions=514)
+
+PRESETS: dict[str, ModelConfig] = {
+    "tiny": ModelConfig(_TINY_VISION, _TINY_TEXT, fusion_layers=3, embed=64, decoder_layers=3),
+    "base": ModelConfig(),
+    "large": ModelConfig(_LARGE_VISION, TextConfig(width=1024, heads=16, hidden=4096)),
+    "multilingual-tiny": ModelConfig(
+        _TINY_VISION,
+        replace(_TINY_TEXT, kind="xlm-roberta", vocabulary=2048, positions=98),
+        fusion_layers=3,
+        separate_fusion=True,
+        embed=64,
+        decoder_layers=3,
+    ),
+    "multilingual-base": ModelConfig(text=_XLMR_BASE, separate_fusion=True),
+    "multilingual-large": ModelConfig(
+        _LARGE_VISION,
+        replace(_XLMR_BASE, width=1024, layers=24, heads=16, hidden=4096),
+        separate_fusion=True,
+    ),
+}
+"""Pre-training models by name; `with_heads` makes a task's model of one."""
+
+
+def preset(name: str) -> ModelConfig:
+    """The preset of that name; ConfigError lists the close matches."""
+    if name not in PRESETS:
+        raise ConfigError(unknown("model", name, PRESETS))
+    return PRESETS[name]

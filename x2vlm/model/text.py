@@ -1,0 +1,136 @@
+"""The text encoder: BERT or XLM-R by configuration, and the stack that fusion and decoder share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from x2vlm.errors import ConfigError
+from x2vlm.model.config import TextConfig
+from x2vlm.model.layers import Cache, Layer, Memory, Packing, Seen, additive_mask
+
+
+class Embeddings(nn.Module):
+    """Word, position and type embeddings, summed and normalised.
+
+    positions, types: rows of the two tables; first: position of the first token; with `first` > 0
+    positions skip padding (XLM-R). Segments are not used: every token has type 0.
+    """
+
+    def __init__(
+        self, config: TextConfig, *, positions: int, types: int, first: int, eps: float
+    ) -> None:
+        super().__init__()
+        self.first, self.padding = first, config.padding
+        self.word = nn.Embedding(config.vocabulary, config.width)
+        self.position = nn.Embedding(positions, config.width)
+        self.token_type = nn.Embedding(types, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=eps)
+        self.drop = nn.Dropout(config.dropout)
+
+    def positions(self, text_BL: Tensor) -> Tensor:
+        """Position ids (B, L): 0, 1, … for BERT; from 2 on, padding staying at 1, for XLM-R."""
+        if self.first == 0:
+            return torch.arange(text_BL.shape[1], device=text_BL.device).expand_as(text_BL)
+        token_BL = (text_BL != self.padding).long()
+        return token_BL.cumsum(1) * token_BL + self.padding
+
+    def forward(self, text_BL: Tensor, position_BL: Tensor | None = None) -> Tensor:
+        """Token ids -> (B, L, D); ConfigError when a text is longer than the position table."""
+        if position_BL is None:
+            longest = self.position.num_embeddings - self.first
+            if text_BL.shape[1] > longest:
+                raise ConfigError(f"a text has {text_BL.shape[1]} tokens, the model {longest}")
+            position_BL = self.positions(text_BL)
+        x_BLD = self.word(text_BL) + self.position(position_BL) + self.token_type.weight[0]
+        return self.drop(self.norm(x_BLD))
+
+
+class Stack(nn.Module):
+    """Transformer layers over text, with or without cross-attention to a memory.
+
+    source: width of what the memory is projected from; None: text alone.
+    """
+
+    def __init__(
+        self, config: TextConfig, layers: int, eps: float, source: int | None = None
+    ) -> None:
+        super().__init__()
+        self.gradient_checkpointing = False
+        self.layers = nn.ModuleList(
+            Layer(
+                config.width,
+                config.heads,
+                config.hidden,
+                eps=eps,
+                dropout=config.dropout,
+                attention_dropout=config.attention_dropout,
+                source=source,
+            )
+            for _ in range(layers)
+        )
+        if config.drop_path:
+            self.set_drop_path(config.drop_path)
+
+    def set_drop_path(self, rate: float) -> None:
+        """Drop path of every residual branch; above 0 it replaces dropout, as in official runs."""
+        for module in self.modules():
+            if hasattr(module, "drop_path"):
+                module.drop_path.rate = rate
+                if rate > 0:
+                    module.drop.p = 0.0
+
+    def project(self, source_ISD: Tensor, mask_IS: Tensor | None = None) -> Memory:
+        """Keys and values of every layer's cross-attention, projected once."""
+        return Memory(tuple(layer.cross.project(source_ISD) for layer in self.layers), mask_IS)
+
+    def forward(
+        self,
+        text_BLD: Tensor,
+        mask: Tensor | None = None,
+        memory: Memory | None = None,
+        rows_B: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Run all layers.
+
+        mask: visible tokens, (B, S) or (B, L, S) with S = tokens in the cache + L; None: all.
+        rows_B: the image of the memory that each text reads (see `X2VLM.fuse`).
+        """
+        bias = additive_mask(mask, text_BLD)
+        packing = None if memory is None else Packing(len(text_BLD), len(memory), rows_B)
+        seen_bias = None if memory is None else additive_mask(memory.mask_IS, text_BLD)
+        for i, layer in enumerate(self.layers):
+            seen = None
+            if memory is not None and packing is not None:
+                seen = Seen(*memory.layers[i], seen_bias, packing)
+            if self.gradient_checkpointing and self.training:
+                text_BLD = checkpoint(layer, text_BLD, bias, seen, None, i, use_reentrant=False)
+            else:
+                text_BLD = layer(text_BLD, bias, seen, cache, i)
+        return text_BLD
+
+
+class TextEncoder(Stack):
+    """Token ids -> contextual states, on text alone."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__(config, config.layers, config.eps)
+        self.embeddings = Embeddings(
+            config,
+            positions=config.positions,
+            types=config.types,
+            first=config.first_position,
+            eps=config.eps,
+        )
+
+    def encode(
+        self,
+        text_BL: Tensor,
+        mask: Tensor | None,
+        position_BL: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """text_BL -> text_BLD; with a cache, `position_BL` says where the new tokens stand."""
+        return self(self.embeddings(text_BL, position_BL), mask, cache=cache)
