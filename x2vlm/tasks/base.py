@@ -7,17 +7,37 @@ predictions (`predict`). Loops, devices, precision, checkpoints and metrics live
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from x2vlm.types import Batch, Prediction, Record
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
-    from x2vlm.data.image import Transform
-    from x2vlm.data.loader import Sample
+
+    from x2vlm.data.image import Sample, Transform
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Watches a long stage: hands the items through and may report what, how many and how fast."""
+
+    def __call__(
+        self, items: Iterable[T], what: str, total: int | None, unit: str, /
+    ) -> Iterable[T]:
+        """The same items in the same order."""
+        ...
+
+
+def silent(items: Iterable[T], *_: object) -> Iterable[T]:
+    """The `Progress` that reports nothing."""
+    return items
 
 
 class Task(ABC):
@@ -28,15 +48,34 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
+    weights: Mapping[str, float] = MappingProxyType({})
+    """factor of each named loss in the sum; 1 where not named"""
 
     def __init__(self, model: X2VLM, tokenizer: Tokenizer) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.progress: Progress = silent
+        """how long stages report; the runner sets it"""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and batches must go."""
+        return next(self.model.parameters()).device
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The model in evaluation mode for the block, and in its former mode after it."""
+        training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(training)
 
     @classmethod
     @abstractmethod
     def heads(cls, **options: object) -> dict[str, object]:
-        """Fields of `ModelConfig` that this task needs, e.g. {"heads": ("matching",), "labels": 3}."""
+        """Fields of `ModelConfig` that this task needs: {"heads": ("matching",), "labels": 3}."""
 
     @abstractmethod
     def transform(self, train: bool) -> Transform:
@@ -48,7 +87,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Named scalar losses, each a mean over what it is defined on; the loop sums and logs them."""
+        """Named scalar losses, each a mean over what `counts` says; the loop sums and logs them."""
 
     @abstractmethod
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
@@ -56,6 +95,13 @@ class Task(ABC):
 
         Takes a loader, not a batch, so that two-stage retrieval is no special case.
         """
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """What each loss of `loss(batch)` is a mean over, for losses that are not a mean over ids.
+
+        The loop weighs micro-batches by it, so that accumulation and processes change no mean.
+        """
+        return {"": len(batch.ids)}
 
     def training_records(self, records: Sequence[Record]) -> Sequence[Record]:
         """The units one epoch walks over; e.g. retrieval trains on (image, one caption) pairs."""

@@ -1,0 +1,104 @@
+"""Classification of a text with one image, two images or a video into a fixed list of labels.
+
+Axes: B batch, C channels, H W pixels, F frames, L text tokens, D width, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from x2vlm.data.image import EvalTransform, TrainTransform, Transform
+from x2vlm.data.text import clean_caption, clean_question
+from x2vlm.errors import ConfigError
+from x2vlm.tasks.base import Task
+from x2vlm.tasks.evaluation import evaluation
+from x2vlm.tasks.features import fused, shared_images
+from x2vlm.types import Batch, Prediction
+
+if TYPE_CHECKING:
+    from x2vlm.data.image import Sample
+    from x2vlm.data.text import Tokenizer
+    from x2vlm.model.x2vlm import X2VLM
+
+OUTSIDE = -100  # target of a sample whose answer is not among the labels: no loss, never right
+KEPT = 10  # scores written per sample: all of a short list, the best of a long one
+
+
+class Classification(Task):
+    """labels: the names, in the order of the classifier. images: 1, or 2 whose fused first tokens
+    are concatenated (spec §3). text: how texts are cleaned."""
+
+    name: ClassVar[str] = "classification"
+
+    def __init__(
+        self,
+        model: X2VLM,
+        tokenizer: Tokenizer,
+        *,
+        labels: Sequence[str],
+        images: int = 1,
+        text: Literal["caption", "question"] = "caption",
+        max_tokens: int = 40,
+    ) -> None:
+        super().__init__(model, tokenizer)
+        if images not in (1, 2):
+            raise ConfigError(f"classification takes 1 or 2 images, not {images}")
+        self.labels, self.images, self.max_tokens = tuple(labels), images, max_tokens
+        self.clean = clean_question if text == "question" else clean_caption
+
+    @classmethod
+    def heads(cls, **options: Any) -> dict[str, object]:
+        """A classifier over the labels, twice as wide at its entrance for two images."""
+        head = "pair_classifier" if options.get("images", 1) == 2 else "classifier"
+        return {"heads": (head,), "labels": len(options["labels"])}
+
+    def transform(self, train: bool) -> Transform:
+        """Random crops and colours in training; no flip when the text names a side."""
+        size = self.model.config.vision.image_size
+        return TrainTransform(size) if train else EvalTransform(size)
+
+    def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
+        """image: without repeats; target: rows, the image of each text (all first images, then all
+        second ones), and in training label_B (OUTSIDE when it is not among the labels)."""
+        texts = [self.clean(sample.record.texts[0]) for sample in samples]
+        text_BL, mask_BL = self.tokenizer.encode(texts, self.max_tokens)
+        image, rows = shared_images(samples, range(self.images))
+        target: dict[str, Any] = {"rows": rows}
+        if train:
+            known = [sample.record.target.get("label") for sample in samples]
+            target["label_B"] = torch.tensor([OUTSIDE if n is None else n for n in known])
+        ids = tuple(sample.record.id for sample in samples)
+        return Batch(ids, image, text_BL, mask_BL, target)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, K)."""
+        return self.model.classify(fused(self.model, batch, self.images))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, a mean over the samples whose label is in the list."""
+        label_B = batch.target["label_B"]
+        known = (label_B != OUTSIDE).sum().clamp(min=1)
+        total = F.cross_entropy(self.forward(batch), label_B, ignore_index=OUTSIDE, reduction="sum")
+        return {"classification": total / known}
+
+    @evaluation
+    def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
+        """{"id", "label": its name, "scores": {name: probability}} of the KEPT likeliest labels."""
+        kept = min(KEPT, len(self.labels))
+        for batch in loader:
+            logits_BK = self.forward(batch.to(self.device)).float()
+            best = logits_BK.softmax(-1).topk(kept, dim=-1)
+            for id_, scores, places in zip(
+                batch.ids, best.values.tolist(), best.indices.tolist(), strict=True
+            ):
+                names = [self.labels[place] for place in places]
+                yield {
+                    "id": id_,
+                    "label": names[0],
+                    "scores": dict(zip(names, scores, strict=True)),
+                }

@@ -1,0 +1,164 @@
+"""Retrieval of texts by images and of images by texts, in two stages.
+
+Features rank everything; the k nearest of each query, both ways, are re-ranked by the matching
+head. A pair on both lists is scored once.
+
+Axes: B batch, N images, M texts, P pairs, K candidates of a query, E projected features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from x2vlm import distributed, losses
+from x2vlm.data.image import EvalTransform, TrainTransform, Transform
+from x2vlm.data.text import clean_caption
+from x2vlm.errors import ConfigError, DataError
+from x2vlm.tasks.base import Task
+from x2vlm.tasks.evaluation import evaluation
+from x2vlm.tasks.features import Texts, encode_texts, inputs, nearest
+from x2vlm.tasks.gallery import Gallery, encode_images, even_out, gather
+from x2vlm.tasks.rerank import Group, rerank
+from x2vlm.types import Batch, Prediction, Record
+
+if TYPE_CHECKING:
+    from x2vlm.data.image import Sample
+    from x2vlm.data.text import Tokenizer
+    from x2vlm.model.x2vlm import X2VLM
+
+
+class Retrieval(Task):
+    """k: how many of each query's nearest are re-ranked. max_words: where captions are cut.
+    Also for videos, whose frames are averaged (spec §1)."""
+
+    name: ClassVar[str] = "retrieval"
+
+    def __init__(
+        self,
+        model: X2VLM,
+        tokenizer: Tokenizer,
+        *,
+        k: int = 128,
+        max_words: int = 30,
+        max_tokens: int = 40,
+    ) -> None:
+        super().__init__(model, tokenizer)
+        if k < 1:
+            raise ConfigError(f"retrieval re-ranks at least 1 candidate per query, not k={k}")
+        self.k, self.max_words, self.max_tokens = k, max_words, max_tokens
+
+    @classmethod
+    def heads(cls, **_: object) -> dict[str, object]:
+        """Contrastive features and the matching head."""
+        return {"heads": ("contrastive", "matching")}
+
+    def transform(self, train: bool) -> Transform:
+        """Random crops and colours in training; no flip when the caption names a side."""
+        size = self.model.config.vision.image_size
+        return TrainTransform(size, flip="careful") if train else EvalTransform(size)
+
+    def training_records(self, records: Sequence[Record]) -> Sequence[Record]:
+        """One record per (image, caption); target "image" tells which are of one image."""
+        return [
+            replace(record, id=f"{record.id}#{number}", texts=(text,), target={"image": place})
+            for place, record in enumerate(records)
+            for number, text in enumerate(record.texts)
+        ]
+
+    def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
+        """target: in training image_B, else texts and text_ids, one list per image."""
+        image = torch.stack([sample.images[0] for sample in samples])
+        ids = tuple(sample.record.id for sample in samples)
+        texts = [[clean_caption(t, self.max_words) for t in s.record.texts] for s in samples]
+        if not train:
+            names = [_text_ids(sample.record) for sample in samples]
+            return Batch(ids, image, target={"texts": texts, "text_ids": names})
+        text_BL, mask_BL = self.tokenizer.encode([row[0] for row in texts], self.max_tokens)
+        image_B = torch.tensor([sample.record.target["image"] for sample in samples])
+        return Batch(ids, image, text_BL, mask_BL, {"image_B": image_B})
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Contrastive, with soft labels over the texts of one image, and matching, with hard
+        negatives drawn from the contrastive distribution (spec §2, §3)."""
+        model, image_B = self.model, batch.target["image_B"]
+        image, text_BL, mask_BL = inputs(batch)
+        image_BVD, text_BLD = model.encode_visual(image), model.encode_text(text_BL, mask_BL)
+        image_BE, text_BE = model.image_feature(image_BVD), model.text_feature(text_BLD)
+        contrastive = losses.contrastive(image_BE, text_BE, model.temperature, image_B)
+        negatives = losses.hard_negatives(image_BE, text_BE, model.temperature, image_B)
+        memory = model.memory(image_BVD)
+        matching = losses.matching(model, text_BLD, mask_BL, memory, *negatives)
+        return {"contrastive": contrastive, "matching": matching}
+
+    @evaluation
+    def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
+        """{"id": image, "ranking": {"text": [[id, score], …]}} and, of each text, the same with
+        "image": the re-ranked candidates, the best first; score: the matching logit of class 1.
+
+        Collective: every process of a group must call it.
+        """
+        gallery = gather(encode_images(self.model, loader))
+        texts = encode_texts(self.model, self.tokenizer, gallery.texts, self.max_tokens)
+        assert texts.feature_NE is not None
+        k, count = self.k, len(gallery.texts)
+        text_NK = torch.cat([i for _, i in nearest(gallery.feature_NE, texts.feature_NE, k)])
+        image_MK = torch.cat([i for _, i in nearest(texts.feature_NE, gallery.feature_NE, k)])
+        # A pair as one number, image first: sorting by it groups the pairs by image.
+        by_image_NK = torch.arange(len(text_NK))[:, None] * count + text_NK
+        by_text_MK = image_MK * count + torch.arange(len(image_MK))[:, None]
+        pair_P = torch.unique(torch.cat([by_image_NK.flatten(), by_text_MK.flatten()]))
+        score_P = self._scores(gallery, texts, pair_P)
+        mine = slice(distributed.rank(), None, distributed.world())
+        score_NK = score_P[torch.searchsorted(pair_P, by_image_NK[mine])]
+        score_MK = score_P[torch.searchsorted(pair_P, by_text_MK[mine])]
+        yield from _rankings(
+            "text", gallery.images[mine], gallery.text_ids, text_NK[mine], score_NK
+        )
+        yield from _rankings(
+            "image", gallery.text_ids[mine], gallery.images, image_MK[mine], score_MK
+        )
+
+    def _scores(self, gallery: Gallery, texts: Texts, pair_P: Tensor) -> Tensor:
+        """Matching scores of all pairs, each computed by one process."""
+        pairs_P2 = torch.stack([pair_P // len(texts), pair_P % len(texts)], 1)
+        length_P = torch.tensor(texts.lengths)[pairs_P2[:, 1]]
+        cost_N = torch.bincount(
+            pairs_P2[:, 0], weights=length_P.double(), minlength=len(gallery.images)
+        )
+        even_out(gallery, cost_N.long().tolist())
+        ours_P = torch.tensor(gallery.owner)[pairs_P2[:, 0]] == distributed.rank()
+
+        def watch(groups: list[Group]) -> Iterable[Group]:
+            return self.progress(groups, "re-ranking", len(groups), "image")
+
+        ours = rerank(self.model, gallery.states, texts, pairs_P2[ours_P], watch=watch)
+        score_P = torch.empty(len(pair_P))
+        for place_X, score_X in distributed.all_gather_objects((ours_P.nonzero()[:, 0], ours)):
+            score_P[place_X] = score_X
+        return score_P
+
+
+def _rankings(
+    kind: str, queries: Sequence[str], names: Sequence[str], index_QK: Tensor, score_QK: Tensor
+) -> Iterator[Prediction]:
+    """One prediction per query; equal scores in order of id, so that they do not depend on k."""
+    for query, places, scores in zip(queries, index_QK.tolist(), score_QK.tolist(), strict=True):
+        found = [[names[place], score] for place, score in zip(places, scores, strict=True)]
+        found.sort(key=lambda pair: (-pair[1], pair[0]))
+        yield {"id": query, "ranking": {kind: found}}
+
+
+def _text_ids(record: Record) -> list[str]:
+    names = list(record.target.get("text_ids", ()))
+    if len(names) != len(record.texts):
+        raise DataError(
+            f"{len(record.texts)} texts but {len(names)} text ids",
+            source=record.source or record.id,
+            expected='target {"text_ids": [one per text]}',
+        )
+    return names
