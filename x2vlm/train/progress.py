@@ -1,0 +1,244 @@
+"""What people see of a run: log lines, a bar, train.jsonl, TensorBoard, trackers, a loss plot."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from x2vlm.train.step import Outcome
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+METRICS = "train.jsonl"
+
+
+class Logger(Protocol):
+    """Takes scalars of a run; `close` flushes."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Values after optimiser step `step`."""
+        ...
+
+    def close(self) -> None:
+        """No more values follow."""
+        ...
+
+
+class JsonLines:
+    """Appends a JSON line per call to train.jsonl; drops the lines of lost steps after `step`."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        path = folder / METRICS
+        kept = [row for row in read_metrics(folder) if row["step"] <= step]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Write and flush, so that a killed run keeps its history."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class TensorBoard:
+    """Event files below folder/tensorboard."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One scalar chart per name."""
+        for name, value in values.items():
+            self._writer.add_scalar(f"train/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush the events."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run of wandb (extra `wandb`); its identity is the run folder, so resuming continues it."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        import wandb
+
+        self._run: Any = wandb.init(
+            project="x2vlm", name=folder.name, dir=str(folder), config=dict(config), resume="allow"
+        )
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One chart per name."""
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+class MLflow:
+    """A run of MLflow (extra `mlflow`), at the tracking server its environment names."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        import mlflow
+
+        self._mlflow: Any = mlflow
+        mlflow.start_run(run_name=folder.name)
+        mlflow.log_params({name: str(value) for name, value in config.items()})
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One metric per name."""
+        self._mlflow.log_metrics(dict(values), step=step)
+
+    def close(self) -> None:
+        """End the run."""
+        self._mlflow.end_run()
+
+
+class Meter:
+    """Sums steps between log lines and reports their means, the rate, and the time left.
+
+    log: takes each line. On a terminal a bar shows every step as well.
+    """
+
+    def __init__(
+        self, loggers: Sequence[Logger], total_steps: int, every: int, log: Callable[[str], None]
+    ) -> None:
+        self.loggers, self.total, self.every, self.log = loggers, total_steps, every, log
+        self.last: dict[str, float] = {}
+        self._bar = _bar() if loggers and sys.stderr.isatty() else None
+        self._line = (
+            self._bar.add_task("training", total=total_steps, loss=math.nan) if self._bar else None
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._seen: dict[str, int] = {}
+        self._steps = self._samples = 0
+        self._waited = 0.0
+        self._mark = time.perf_counter()
+
+    def update(self, step: int, outcome: Outcome, lr: float, waited: float) -> None:
+        """Count the step that ended at `step`; report when `every` steps have come together.
+
+        lr: rate of groups without a rate of their own; waited: seconds spent waiting for data.
+        """
+        for name, value in outcome.losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._seen[name] = self._seen.get(name, 0) + 1
+        self._steps += 1
+        self._samples += outcome.samples
+        self._waited += waited
+        if self._bar is not None and self._line is not None:
+            self._bar.update(self._line, completed=step, loss=outcome.losses["loss"])
+        if step % self.every == 0 or step == self.total:
+            self._report(step, outcome.gradient_norm, lr)
+
+    def _report(self, step: int, norm: float, lr: float) -> None:
+        seconds = max(time.perf_counter() - self._mark, 1e-9)
+        self.last = {name: value / self._seen[name] for name, value in self._sums.items()}
+        values = {
+            **self.last,
+            "gradient_norm": norm,
+            "lr": lr,
+            "samples_per_second": self._samples / seconds,
+            "data_wait": self._waited / seconds,
+            "memory_gb": memory_gb(),
+        }
+        for logger in self.loggers:
+            logger.scalars(step, values)
+        losses = "  ".join(f"{name} {value:.4f}" for name, value in self.last.items())
+        left = (self.total - step) * seconds / self._steps
+        self.log(
+            f"step {step}/{self.total}  {losses}  lr {lr:.2e}  norm {norm:.2f}  "
+            f"{values['samples_per_second']:.0f} samples/s  data wait {values['data_wait']:.0%}  "
+            f"{values['memory_gb']:.1f} GB  {clock(left)} left"
+        )
+        self._reset()
+
+    def close(self) -> None:
+        """Close every logger and the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+        for logger in self.loggers:
+            logger.close()
+
+
+def _bar() -> RichProgress:
+    """A bar on the terminal's stderr with steps, loss and time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    bar = RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    bar.start()
+    return bar
+
+
+def memory_gb() -> float:
+    """Peak memory so far in GB (1e9 bytes): of the GPU when there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e9
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The rows of train.jsonl; a last line that a kill cut short is left out."""
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    rows: list[dict[str, float]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def plot_losses(folder: Path) -> None:
+    """Draw every loss of train.jsonl over the steps to loss.png."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = read_metrics(folder)
+    other = {"step", "gradient_norm", "lr", "samples_per_second", "data_wait", "memory_gb"}
+    names = sorted({name for row in rows for name in row} - other)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlabel="optimiser step", ylabel="loss")
+    for name in names:
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        axes.plot(*zip(*points, strict=True), label=name, linewidth=2 if name == "loss" else 1)
+    if names:
+        axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+    figure.savefig(folder / "loss.png", dpi=120)

@@ -1,0 +1,216 @@
+"""What a run keeps between steps: optimiser, averaged weights, checkpoints, the best so far."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from x2vlm import distributed
+from x2vlm.config import TrainConfig
+from x2vlm.errors import ConfigError
+from x2vlm.model.x2vlm import X2VLM
+from x2vlm.tasks.base import Task
+from x2vlm.train import state
+from x2vlm.train.source import Source
+from x2vlm.train.step import Step
+
+OPERATIONAL = frozenset(
+    "workers save_every keep_last eval_every log_every auto_batch micro_batch "
+    "checkpoint_gradients compile".split()
+)
+"""settings that may differ when a run is resumed"""
+
+
+class Session:
+    """The state of one run in one folder. `step` takes optimiser steps.
+
+    best, best_step: best validation value so far and its step; None without validation.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        source: Source,
+        config: TrainConfig,
+        folder: Path,
+        log: Callable[[str], None],
+    ) -> None:
+        state.seed_everything(config.seed + distributed.rank(), config.deterministic)
+        prepare(task.model, config)
+        self.task, self.source, self.config, self.log = task, source, config, log
+        self.step = Step(task, config, log)
+        self.average = _average(task.model, config.ema)
+        self.checkpoints = state.Checkpoints(folder, config.keep_last, log)
+        self.best: float | None = None
+        self.best_step: int | None = None
+        self._evaluated = -1
+
+    def resume(self) -> int:
+        """Go to the last whole checkpoint, if there is one; the step to go on from."""
+        if (best := self.checkpoints.best()) is not None:
+            self.best, self.best_step = best.value, best.step
+        found = self.checkpoints.latest()
+        if found is None:
+            return 0
+        self._same_settings(found)
+        load_model(self.task.model, found.weights)
+        self.step.optimiser.load_state_dict(found.state["optimiser"])
+        self.step.scaler.load_state_dict(found.state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(found.state["average"])
+        processes = found.state["processes"]
+        if len(processes) == distributed.world():
+            ours = processes[distributed.rank()]
+            state.set_random_state(ours["random"])
+        else:
+            ours = processes[0]
+            self.log(f"saved by {len(processes)} processes, resumed by {distributed.world()}: "
+                     "the data go on as they were, dropout is drawn anew")  # fmt: skip
+        self.source.load_state_dict(ours["source"])
+        self._evaluated = int(found.state["evaluated"])
+        self.log(f"resumed from {found.folder} at step {found.step}")
+        return found.step
+
+    def _same_settings(self, found: state.Checkpoint) -> None:
+        old = TrainConfig.from_dict(found.state["config"]).to_dict()
+        changed = [
+            f"{name}: {old[name]!r} then, {now!r} now"
+            for name, now in self.config.to_dict().items()
+            if name not in OPERATIONAL and old[name] != now
+        ]
+        if changed:
+            raise ConfigError(
+                f"{found.folder} was made with other settings ({'; '.join(changed)})\n"
+                "  to do: use the old settings to resume it, or a new run folder"
+            )
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint; every process hands over its generators and data position."""
+        ours = {"random": state.random_state(), "source": self.source.state_dict()}
+        processes = distributed.all_gather_objects(ours)
+        if distributed.is_main():
+            row = {
+                "step": step,
+                "optimiser": self.step.optimiser.state_dict(),
+                "scaler": self.step.scaler.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "processes": processes,
+                "evaluated": self._evaluated,
+                "config": self.config.to_dict(),
+                "revision": revision(),
+                "torch": torch.__version__,
+            }
+            self.checkpoints.save(step, partial(write_weights, self.task.model), row)
+        distributed.barrier()
+
+    def evaluate(self, step: int, validate: Callable[[], float], higher_is_better: bool) -> None:
+        """Validate once per step, and keep the weights when they are the best so far."""
+        if self._evaluated == step:
+            return
+        with self.averaged(), self.task.evaluating():
+            value = validate()
+            value = distributed.all_gather_objects(value)[0]
+            sign = 1 if higher_is_better else -1
+            better = self.best is None or sign * value > sign * self.best
+            self.log(f"step {step}: validation {value:.4f}{', the best so far' if better else ''}")
+            if better and not math.isnan(value):
+                self.best, self.best_step = value, step
+                if distributed.is_main():
+                    self.checkpoints.save_best(step, value, partial(write_weights, self.task.model))
+        self._evaluated = step
+        distributed.barrier()
+
+    def smaller_batches(self, error: Exception, position: Mapping[str, Any]) -> None:
+        """After a batch that did not fit: halve the micro-batch and take the step once more.
+
+        position: of the source before the step. Raises `error` when that is not asked for, not
+        possible, or there are several processes (they wait for each other inside the step).
+        """
+        if not self.config.auto_batch or distributed.world() > 1:
+            raise error
+        self.source.load_state_dict(position)
+        if not self.source.halve():
+            raise error
+        self.log(f"{error}\n  train.auto_batch: micro-batches are halved, the global batch stays; "
+                 "losses over pairs now see fewer negatives")  # fmt: skip
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def finish(self) -> None:
+        """Leave the model with the best weights, else the averaged, else the last ones."""
+        best = self.checkpoints.best()
+        if self.best is not None and best is not None:
+            load_model(self.task.model, best.weights)
+        elif self.average is not None:
+            self.task.model.load_state_dict(self.average.module.state_dict())
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in the model for the block."""
+        if self.average is None:
+            yield
+            return
+        swap(self.task.model, self.average.module)
+        try:
+            yield
+        finally:
+            swap(self.task.model, self.average.module)
+
+
+def prepare(model: X2VLM, config: TrainConfig) -> None:
+    """Put the model in training mode with the config's switches."""
+    model.train()
+    model.set_drop_path(vision=config.drop_path)
+    model.set_gradient_checkpointing(config.checkpoint_gradients)
+    if config.compile:
+        for module in model.modules():
+            if isinstance(module, nn.ModuleList):
+                for block in module:  # block by block: one compilation serves all of them
+                    block.compile()
+
+
+def _average(model: nn.Module, decay: float) -> AveragedModel | None:
+    if not decay:
+        return None
+
+    def average(averages: Sequence[Tensor], currents: Sequence[Tensor], _: object) -> None:
+        for mean, now in zip(averages, currents, strict=True):
+            mean.lerp_(now, 1 - decay)
+
+    return AveragedModel(model, multi_avg_fn=torch.no_grad()(average))
+
+
+@torch.no_grad()
+def swap(one: nn.Module, other: nn.Module) -> None:
+    """Exchange the parameters of two models of one shape, in place."""
+    for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        kept = ours.clone()
+        ours.copy_(theirs)
+        theirs.copy_(kept)
+
+
+def write_weights(model: nn.Module, path: Path) -> None:
+    """Safetensors of every tensor, those that are shared once."""
+    save_model(model, str(path))
+
+
+def revision() -> str:
+    """Commit of the code that runs, or "unknown" outside a checkout."""
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,144 @@
+"""The loop for pre-training and all fine-tuning: evaluate, save, stop, step, log; in that order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from x2vlm import distributed
+from x2vlm.config import TrainConfig
+from x2vlm.tasks.base import Task
+from x2vlm.train import optim, progress
+from x2vlm.train.session import Session
+from x2vlm.train.source import Source
+from x2vlm.train.step import OutOfMemoryError
+
+__all__ = ["Source", "TrainResult", "train"]
+
+LOG = logging.getLogger("x2vlm")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """step: where training stands; finished: whether that is the end (else it was asked to stop).
+
+    best: the best validation value and best_step its step; None without validation. losses: the
+    last means logged. seconds: of this call; samples: over all processes.
+    """
+
+    step: int
+    finished: bool
+    best: float | None
+    best_step: int | None
+    losses: Mapping[str, float]
+    seconds: float
+    samples: int
+
+
+def train(
+    task: Task,
+    source: Source,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    total_steps: int,
+    validate: Callable[[], float] | None = None,
+    higher_is_better: bool = True,
+    loggers: Sequence[progress.Logger] = (),
+    log: Callable[[str], None] = LOG.info,
+) -> TrainResult:
+    """Train `task.model` for `total_steps` optimiser steps; resume when `folder` has a checkpoint.
+
+    The model is left with the best weights by `validate` (called by every process), else with the
+    averaged ones when config.ema is set, else with the last. On SIGTERM the state is saved and the
+    result says finished=False. Writes checkpoints/, train.jsonl, tensorboard/ and loss.png below
+    `folder`; loggers: further ones, such as `progress.WeightsAndBiases`.
+
+    Raises TrainingError when a loss is not finite or a batch does not fit in memory, ConfigError
+    when the folder holds a run with other settings.
+    """
+    begun, samples, stopping = time.perf_counter(), 0, False
+    log = log if distributed.is_main() else _say_nothing
+    session = Session(task, source, config, folder, log)
+    start = step = session.resume()
+    batches = iter(source)
+    save_every = config.save_every or source.steps_per_epoch
+    with _stop_signal() as asked, _meter(folder, start, total_steps, config, loggers, log) as meter:
+        while True:
+            end = step >= total_steps
+            due = step > start and config.eval_every and step % config.eval_every == 0
+            if validate and (due or end):
+                session.evaluate(step, validate, higher_is_better)
+            if step > start and (end or stopping or (save_every and step % save_every == 0)):
+                session.save(step)
+            if end or stopping:
+                break
+            position = source.state_dict() if config.auto_batch else {}
+            waiting = time.perf_counter()
+            micro_batches = next(batches)
+            waited = time.perf_counter() - waiting
+            rate = optim.linear_schedule(step, total_steps, config.warmup)
+            try:
+                outcome = session.step(step, rate, micro_batches, stop=asked.is_set())
+            except OutOfMemoryError as error:
+                session.smaller_batches(error, position)
+                batches = iter(source)
+                continue
+            if session.average is not None:
+                session.average.update_parameters(task.model)
+            step, samples, stopping = step + 1, samples + outcome.samples, outcome.asked_to_stop
+            meter.update(step, outcome, config.lr * rate, waited)
+    if end:
+        session.finish()
+    else:
+        log(f"asked to stop: saved at step {step} of {total_steps}; the same command goes on")
+    task.model.eval()
+    if distributed.is_main():
+        progress.plot_losses(folder)
+    seconds = time.perf_counter() - begun
+    return TrainResult(step, end, session.best, session.best_step, meter.last, seconds, samples)
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, so that the loop ends at a step's end, with everything saved."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _meter(
+    folder: Path,
+    start: int,
+    total_steps: int,
+    config: TrainConfig,
+    loggers: Sequence[progress.Logger],
+    log: Callable[[str], None],
+) -> Iterator[progress.Meter]:
+    """The meter of this run; only the main process writes files."""
+    every: list[progress.Logger] = []
+    if distributed.is_main() and start < total_steps:
+        folder.mkdir(parents=True, exist_ok=True)
+        every = [progress.JsonLines(folder, start), progress.TensorBoard(folder, start), *loggers]
+    meter = progress.Meter(every, total_steps, config.log_every, log)
+    try:
+        yield meter
+    finally:
+        meter.close()
+
+
+def _say_nothing(_: str) -> None:
+    """The log of the processes that are not the main one."""
