@@ -20,9 +20,11 @@ import torch
 from torch import Tensor
 
 from x2vlm.model.layers import Cache
+from x2vlm.tasks.packed import layers_of
 
 if TYPE_CHECKING:
     from x2vlm.model.layers import Memory
+    from x2vlm.model.text import Stack
     from x2vlm.model.x2vlm import X2VLM
 
 FORBIDDEN = -10000.0
@@ -62,37 +64,88 @@ class Best:
     score: float = -math.inf
 
 
-class Reader:
-    """The model reading beams one token at a time; keeps what it read in caches."""
+class BeamCache(Cache):
+    """Keys and values of the tokens that beams have read, in memory that is allocated once.
 
-    def __init__(self, model: X2VLM, memory: Memory, mask: int) -> None:
-        self.model, self.memory, self.mask = model, memory, mask
-        self.text, self.fused = Cache(), Cache()
+    Reordering beams copies between two blocks of memory; allocating anew for every step took
+    longer than the step. Tokens come first in memory, so that a step appends without a copy:
+    (S, layers, 2, R, N, U).
+    """
+
+    def __init__(self, stack: Stack, beams: int, tokens: int) -> None:
+        super().__init__()
+        attention = layers_of(stack)[0].attention
+        width = attention.query.out_features // attention.heads
+        self.shape = (len(stack.layers), 2, beams, attention.heads, width)
+        self.held = 0
+        self._room = tokens * math.prod(self.shape)
+        self._blocks: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return self.held
+
+    def extend(self, layer: int, key_RNSU: Tensor, value_RNSU: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new tokens of `layer`; keys and values of all tokens. See `step` for the end."""
+        if not self._blocks:
+            self._blocks = [key_RNSU.new_empty(self._room) for _ in range(2)]
+        total = self.held + key_RNSU.shape[2]
+        every = self._view(0, total)[:, layer]
+        every[self.held :, 0] = key_RNSU.permute(2, 0, 1, 3)
+        every[self.held :, 1] = value_RNSU.permute(2, 0, 1, 3)
+        key, value = every.permute(1, 2, 3, 0, 4)
+        return key, value
+
+    def step(self, tokens: int) -> None:
+        """Keep the first `tokens` of the tokens written since the last step."""
+        self.held += tokens
+
+    def reorder(self, rows_R: Tensor) -> None:
+        """Keep these beams, in this order; a beam may appear several times."""
+        old_shape = self.shape
+        self.shape = (*self.shape[:2], len(rows_R), *self.shape[3:])
+        if self.held:
+            old = self._blocks[0][: self.held * math.prod(old_shape)].view(self.held, *old_shape)
+            torch.index_select(old, 3, rows_R, out=self._view(1, self.held))
+            self._blocks.reverse()
+
+    def _view(self, block: int, tokens: int) -> Tensor:
+        count = tokens * math.prod(self.shape)
+        return self._blocks[block][:count].view(tokens, *self.shape)
+
+
+class Reader:
+    """The model reading beams token by token; keeps keys and values of what it read."""
+
+    def __init__(self, model: X2VLM, memory: Memory, search: Search) -> None:
+        self.model, self.memory, self.mask = model, memory, search.mask
+        beams = len(memory) * search.beams
+        tokens = len(search.prompt) + search.max_length + 1
+        self.text = BeamCache(model.text, beams, tokens)
+        self.fused = BeamCache(model.fusion, beams, tokens)
         self.images = list(range(len(memory)))
 
     def next_words(self, text_RL: Tensor, beams: list[Beam]) -> Tensor:
         """Log-probabilities of the token after `text_RL`, the new tokens of each beam: (R, W)."""
         count, new = text_RL.shape
         held = len(self.text)
-        self._keep(beams, held)
+        self._keep(beams)
         masked_RL = torch.cat([text_RL, text_RL.new_full((count, 1), self.mask)], 1)
         position_L = torch.arange(held, held + new + 1, device=text_RL.device)
         seen_LS = torch.arange(held + new + 1, device=text_RL.device) <= position_L[:, None]
-        seen_RLS = seen_LS.expand(count, -1, -1)
         position_RL = (position_L + self.model.config.text.first_position).expand(count, -1)
-        states = self.model.text.encode(masked_RL, seen_RLS, position_RL, self.text)
+        states = self.model.text.encode(masked_RL, seen_LS[None], position_RL, self.text)
         place = {image: index for index, image in enumerate(self.images)}
         rows = torch.tensor([place[beam.image] for beam in beams])
-        states = self.model.fusion(states, seen_RLS, self.memory, rows, self.fused)
-        self.text, self.fused = self.text.cut(held + new), self.fused.cut(held + new)
+        states = self.model.fusion(states, seen_LS[None], self.memory, rows, self.fused)
+        self.text.step(new)
+        self.fused.step(new)
         return self.model.mlm(states[:, -1]).float().log_softmax(-1)
 
-    def _keep(self, beams: list[Beam], held: int) -> None:
+    def _keep(self, beams: list[Beam]) -> None:
         """Reorder the caches to the beams that live, and forget images that have none."""
-        if held == 0:
-            return
-        rows = torch.tensor([beam.row for beam in beams], device=self.model.device)
-        self.text, self.fused = self.text.select(rows), self.fused.select(rows)
+        rows_R = torch.tensor([beam.row for beam in beams], device=self.model.device)
+        self.text.reorder(rows_R)
+        self.fused.reorder(rows_R)
         living = {beam.image for beam in beams}
         if len(living) < len(self.images):
             kept = [place for place, image in enumerate(self.images) if image in living]
@@ -102,7 +155,7 @@ class Reader:
 
 def generate(model: X2VLM, image_BVD: Tensor, search: Search) -> list[list[int]]:
     """The likeliest caption of each image as token ids, the end included when it was reached."""
-    reader = Reader(model, model.memory(image_BVD), search.mask)
+    reader = Reader(model, model.memory(image_BVD), search)
     best = [Best() for _ in range(len(image_BVD))]
     beams = [Beam(image, image) for image in range(len(image_BVD))]
     text_RL = torch.tensor([search.prompt] * len(beams), device=image_BVD.device)

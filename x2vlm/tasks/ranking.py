@@ -198,7 +198,11 @@ def _log_probability(
         logits_RV = decoder.logits(states_TD[start : start + ROWS]).float()
         stop = done + int(count_R.sum())
         rows_E = place_E[done:stop] - start
-        gains.append(logits_RV[rows_E, target_E[done:stop]] - logits_RV.logsumexp(-1)[rows_E])
+        chosen_E = logits_RV[rows_E, target_E[done:stop]]
+        # log-sum-exp in place: the logits are by far the largest tensor here.
+        most_R1 = logits_RV.amax(-1, keepdim=True)
+        total_R = logits_RV.sub_(most_R1).exp_().sum(-1).log() + most_R1[:, 0]
+        gains.append(chosen_E - total_R[rows_E])
         done = stop
     gain_E = torch.empty(len(order_E), device=states_TD.device)
     gain_E[order_E] = torch.cat(gains)
