@@ -37,7 +37,9 @@ class Scorer(Protocol):
 
     def __call__(
         self, records: Sequence[Record], predictions: Sequence[Prediction], **options: Any
-    ) -> Scores: ...
+    ) -> Scores:
+        """Score one split; `options` are the scorer's own."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
-from benchmarks.layout import load_layout
 from benchmarks.registry import get
 from x2vlm.config import DataConfig, PredictConfig, Settings, TrainConfig
 from x2vlm.errors import ConfigError
@@ -22,7 +21,9 @@ class ModelChoice(Settings):
     name: str = "tiny"
     """preset: see `x2vlm list`"""
     checkpoint: str = ""
-    """our .safetensors, a run folder, an official .th; empty: the weights shipped with the preset"""
+    """our .safetensors, a run folder, an official .th; empty: those shipped with the preset"""
+    shipped: str = ""
+    """folder with NAME.safetensors of the presets that ship with weights; empty: in the package"""
     random: bool = False
     """start from random weights, on purpose"""
     image_size: int | None = None
@@ -50,7 +51,7 @@ class Plan(Settings):
     """auto, zero-shot, fine-tuned, evaluate (the checkpoint is fine-tuned already), or any of
     them with a note after a colon ("fine-tuned:en", "evaluate:few-shot-48")"""
     split: str = ""
-    """evaluated split; empty: the first test split"""
+    """evaluated split; empty: the first test split whose answers are public, else validation"""
     train_split: str = ""
     """empty: the first training split"""
     languages: tuple[str, ...] = ()
@@ -77,11 +78,15 @@ class Plan(Settings):
 
     def test_split(self) -> str:
         """The split to evaluate."""
-        name = self.split or self.value().first("test") or self.value().first("validation")
-        if not name:
-            raise ConfigError(f"{self.benchmark} has no split to evaluate")
-        self.value().split(name)
-        return name
+        benchmark = self.value()
+        if self.split:
+            benchmark.split(self.split)
+            return self.split
+        for role in ("test", "validation"):
+            for name, split in benchmark.splits.items():
+                if split.role == role and split.scored:
+                    return name
+        raise ConfigError(f"{self.benchmark} has no split to evaluate")
 
     def folder(self) -> Path:
         """Where this run writes: out/name, the name made of benchmark, model, protocol and seed."""
@@ -92,6 +97,8 @@ class Plan(Settings):
 
     def files(self, root: Path) -> Files:
         """The user's files below `root`, with layout and command line applied."""
+        from benchmarks.layout import load_layout
+
         layout = load_layout(self.data.layout) if self.data.layout else {}
         given = {**layout.get(self.value().name, {}), **self.data.files}
         return Files(root, given, self.data.on_error)

@@ -26,8 +26,8 @@ class ResultRecord:
     """One evaluated split. Written as record.json of a run folder; the source of every table.
 
     protocol: how the score came about ("zero-shot", "fine-tuned", "fine-tuned:en", "few-shot:48",
-    "translate-test", …, with "+crop" and the like for variants); boards never mix two in one column.
-    metrics: name -> Measure. limit: n records were asked for on purpose (None: the whole split).
+    "translate-test", …, with "+crop" and the like for variants); boards never mix two in one
+    column. metrics: name -> Measure. limit: n records were asked for on purpose (None: the whole split).
     skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
     "weights_sha256", "checkpoint", "pretraining"}. revision: {"commit", "dirty"}.
     predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world, "official" for
@@ -77,8 +77,8 @@ class ResultRecord:
         values = dict(row)
         if values.get("schema") != SCHEMA:
             raise RecordError(
-                f"{path or 'record'}: schema {values.get('schema')!r}, this version reads {SCHEMA}; "
-                "score the run's predictions.jsonl again (x2vlm score) to rewrite it"
+                f"{path or 'record'}: schema {values.get('schema')!r}, this version reads {SCHEMA}"
+                "; score the run's predictions.jsonl again (x2vlm score) to rewrite it"
             )
         known = {f.name for f in fields(cls)} - {"path"}
         optional = {"suite", "chance", "perfect", "lower_is_better", "floor", "seconds", "skipped",

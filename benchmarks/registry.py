@@ -21,7 +21,7 @@ class Entry(NamedTuple):
 
 BENCHMARKS: tuple[Entry, ...] = (
     Entry("coco_retrieval", "coco_retrieval", "retrieval", "COCO image-text retrieval, 5K test"),
-    Entry("flickr30k_retrieval", "flickr30k_retrieval", "retrieval", "Flickr30K retrieval, 1K test"),
+    Entry("flickr30k_retrieval", "flickr30k_retrieval", "retrieval", "Flickr30K retrieval, 1K"),
     Entry("coco_captioning", "coco_captioning", "captioning", "COCO captioning, Karpathy test"),
     Entry("vqav2", "vqav2", "answering", "VQA v2"),
     Entry("nlvr2", "nlvr2", "classification", "NLVR2: true or false of two images"),

@@ -47,6 +47,13 @@ class Stage:
             )
         return noted
 
+    def note(self) -> dict[str, Any]:
+        """What the finished stage noted, whatever its key; empty when it has not run."""
+        if not self.mark.is_file():
+            return {}
+        noted: dict[str, Any] = json.loads(self.mark.read_text(encoding="utf-8"))
+        return noted
+
     def finish(self, **facts: Any) -> dict[str, Any]:
         """Mark the stage as finished, with what a later stage or the record wants to know."""
         noted = {"key": self.key, **json_ready(facts)}

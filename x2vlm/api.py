@@ -1,4 +1,4 @@
-"""For people with an image and a question: load weights, then encode, match, locate, answer, caption."""
+"""For people with an image and a question: load, then encode, match, locate, answer, caption."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from x2vlm.tasks import build_on
 from x2vlm.types import Media, Prediction, Record
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
 
 ASSETS = Path(__file__).parent / "assets"

@@ -1,8 +1,8 @@
-"""The values that travel through the harness. No torch at run time, so readers and scorers stay light.
+"""The values that travel through the harness. No torch at run time: readers and scorers stay light.
 
 Axes of tensors, used as name suffixes in every file:
 B batch, C colour channels, H W pixels, P patches, V = 1 + P vision tokens, L text tokens,
-D width, N heads, F frames, G images of a group (regions share them), E projected features, K classes.
+D width, N heads, F frames, G images whose regions are used, E projected features, K classes.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Record:
 
 
 Prediction = dict[str, Any]
-"""One line of predictions.jsonl: plain JSON with an "id"; see `benchmarks.predictions` for the kinds."""
+"""One line of predictions.jsonl, plain JSON with an "id"; kinds: `benchmarks.predictions`."""
 
 
 @dataclass(slots=True)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
-
+import os
 import sys
 from collections.abc import Callable, Sequence
-
 from typing import NamedTuple
 
 from x2vlm.errors import Error, unknown
 
 
 class Command(NamedTuple):
-    """usage: what follows the name. does: one line of help. run: "module:function" of our own."""
+    """usage: what follows the name. does: one line of help. run: the function of `x2vlm.cli.commands`."""
 
     usage: str
     does: str
@@ -22,30 +21,30 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "run": Command("benchmark=… model=… [data=DIR] [limit=N] […]",
-                   "fine-tune, predict, score, record; finished stages are reused", "x2vlm.cli.commands:run"),
+                   "fine-tune, predict, score, record; finished stages are reused", "run"),
     "train": Command("benchmark=… | experiment=pretrain_… […]",
-                     "the training stage alone, or a pre-training", "x2vlm.cli.commands:train"),
-    "predict": Command("benchmark=… checkpoint=… […]", "the prediction stage alone", "x2vlm.cli.commands:predict"),
+                     "the training stage alone, or a pre-training", "train"),
+    "predict": Command("benchmark=… checkpoint=… […]", "the prediction stage alone", "predict"),
     "score": Command("benchmark=… split=… predictions=FILE data=DIR",
-                     "score a predictions file, without torch", "x2vlm.cli.commands:score"),
+                     "score a predictions file, without torch", "score"),
     "eval-all": Command("[pretrain=true] [seed=N] [only=NAME,…]",
-                        "the whole embedded suite, then the boards", "x2vlm.cli.commands:eval_all"),
+                        "the whole embedded suite, then the boards", "eval_all"),
     "reproduce": Command("BENCHMARK checkpoint=… data=…",
-                         "one row of the paper: ours, published, difference", "x2vlm.cli.commands:reproduce"),
-    "list": Command("", "benchmarks, models, tasks, experiments", "x2vlm.cli.commands:list_all"),
+                         "one row of the paper: ours, published, difference", "reproduce"),
+    "list": Command("", "benchmarks, models, tasks, experiments", "list_all"),
     "show": Command("benchmark=… […]", "the resolved settings of a run, without running it",
-                    "x2vlm.cli.commands:show"),
+                    "show"),
     "data": Command("status|verify|download|shards|mini […]",
-                    "what data is there, is it whole, get it", "x2vlm.cli.commands:data"),
+                    "what data is there, is it whole, get it", "data"),
     "convert": Command("IN OUT --to TASK", "official weights <-> ours, pre-training -> task",
-                       "x2vlm.cli.commands:convert"),
+                       "convert"),
     "board": Command("[RUNS…] [board=NAME] [format=md] [allow=dirty,limited]",
-                     "tables from records", "x2vlm.cli.commands:board"),
+                     "tables from records", "board"),
     "compare": Command("RUN RUN […]", "paired comparison of runs on the same samples",
-                       "x2vlm.cli.commands:compare"),
-    "site": Command("[RUNS…] [out=DIR]", "a static site of boards and samples", "x2vlm.cli.commands:site"),
+                       "compare"),
+    "site": Command("[RUNS…] [out=DIR]", "a static site of boards and samples", "site"),
     "submit": Command("RUN [name=…] [out=DIR]", "the official submission file of a run",
-                      "x2vlm.cli.commands:submit"),
+                      "submit"),
 }  # fmt: skip
 
 
@@ -64,10 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"x2vlm {name} {command.usage}\n\n  {command.does}\n")
         print("Settings: x2vlm show benchmark=… prints all of them with their values.")
         return 0
-    module, _, function = command.run.partition(":")
     try:
-        call: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+        commands = importlib.import_module("x2vlm.cli.commands")
+        call: Callable[[list[str]], int] = getattr(commands, command.run)
         return call(rest)
+    except BrokenPipeError:  # `x2vlm list | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Error as error:
         print(f"x2vlm {name}: {error}", file=sys.stderr)
         return 1

@@ -27,7 +27,9 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
             tree = hydra_compose("config", overrides=[w for group in words for w in group])
         plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{error}\n  to do: x2vlm list and x2vlm show name what there is") from error
+        raise ConfigError(
+            f"{error}\n  to do: x2vlm list and x2vlm show name what there is"
+        ) from error
     assert isinstance(plain, dict)
     return {str(name): value for name, value in plain.items()}
 
@@ -61,7 +63,7 @@ def plan(tree: dict[str, Any]) -> Plan:
     values: dict[str, Any] = {k: benchmark[k] for k in own if benchmark.get(k) is not None}
     values.update({k: tree[k] for k in own - {"options"} if tree.get(k)})
     values["options"] = {**values.get("options", {}), **(tree.get("options") or {})}
-    model = {**tree["model"], **{k: tree[k] for k in ("checkpoint",) if tree.get(k)}}
+    model = {**tree["model"], **{k: tree[k] for k in ("checkpoint", "shipped") if tree.get(k)}}
     data = DataConfig(
         root=tree["data"] or "",
         layout=tree["layout"] or "",

@@ -1,0 +1,81 @@
+"""Every shipped setting composes into the dataclasses, and says where it comes from."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.registry import NAMES
+from x2vlm.cli.compose import CONF, compose, plan, sweep
+from x2vlm.errors import ConfigError
+from x2vlm.model.config import PRESETS
+
+
+def stems(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def test_every_file_of_the_tree_belongs_to_a_known_group() -> None:
+    groups = {path.parent.name for path in CONF.rglob("*.yaml")}
+    assert groups == {"conf", "benchmark", "model", "train", "predict", "experiment", "debug"}
+
+
+def test_one_file_per_benchmark_and_model() -> None:
+    assert stems("benchmark") == sorted([*NAMES, "outside"])
+    assert stems("model") == sorted(PRESETS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_benchmarks_compose(name: str) -> None:
+    chosen = plan(compose([f"benchmark={name}"]))
+    assert chosen.value().name == name
+    assert chosen.test_split() in chosen.value().splits
+
+
+@pytest.mark.parametrize("name", stems("experiment"))
+def test_experiments_compose(name: str) -> None:
+    tree = compose([f"experiment={name}"])
+    chosen = plan(tree)
+    assert chosen.model.name in PRESETS
+    for split in filter(None, (chosen.train_split, chosen.split)):
+        assert split in chosen.value().splits
+
+
+@pytest.mark.parametrize("name", stems("experiment"))
+def test_experiments_open_with_command_hardware_published_and_ours(name: str) -> None:
+    text = (CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
+    for word in ("# command:", "# hardware:", "# published:", "# ours:"):
+        assert word in text
+    assert f"experiment={name}" in text
+
+
+def test_there_are_as_many_experiments_as_the_paper_has_rows() -> None:
+    paper = [name for name in stems("experiment") if not name.startswith(("mini_", "pretrain_"))]
+    assert len(paper) == 52
+
+
+@pytest.mark.parametrize("name", stems("debug"))
+def test_debug_settings_compose(name: str) -> None:
+    assert plan(compose([f"debug={name}"])).data.limit == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["benchmark=coco"], "coco"),
+        (["train.lrr=1"], "lrr"),
+        (["train.epochs=1", "train.steps=2"], "exactly one"),
+        (["train.batch_size=0"], "at least 1"),
+    ],
+)
+def test_bad_words_are_named(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan(compose(words))
+
+
+def test_a_benchmark_outside_the_tree(tmp_path: Path) -> None:
+    tree = compose([f"benchmark={tmp_path}/mine.py:MINE"])
+    assert tree["benchmark"]["name"] == f"{tmp_path}/mine.py:MINE"
+
+
+def test_sweeps_expand_in_order() -> None:
+    assert sweep(["seed=1,2", "model=tiny"]) == [["seed=1", "model=tiny"], ["seed=2", "model=tiny"]]

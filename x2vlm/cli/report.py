@@ -1,0 +1,66 @@
+"""What a run says: a log on the console and in the run folder, the settings, and the scores."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from benchmarks.plan import Plan
+from benchmarks.record import ResultRecord, json_ready, write_atomically
+from x2vlm import distributed
+
+
+@contextmanager
+def start_log(folder: Path, plan: Plan) -> Iterator[None]:
+    """Log to stderr and FOLDER/log.txt (main process only), and keep the settings there."""
+    if not distributed.is_main():
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = yaml.safe_dump(json_ready(plan.to_dict()), sort_keys=False, allow_unicode=True)
+    write_atomically(folder / "config.yaml", settings)
+    log = logging.getLogger("x2vlm")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(console)
+    log.addHandler(file)
+    try:
+        yield
+    except Exception:
+        log.exception("stopped by an error")
+        raise
+    finally:
+        for handler in (console, file):
+            log.removeHandler(handler)
+            handler.close()
+
+
+def summary(record: ResultRecord, folder: Path) -> str:
+    """The scores of a run as text, and where its files are."""
+    lines = [f"{record.benchmark} {record.split}, {record.protocol}, {record.model['name']}:"]
+    width = max(map(len, record.metrics))
+    for name, measure in record.metrics.items():
+        value = "undefined" if measure.value is None else f"{measure.value:8.2f}"
+        error = "" if measure.standard_error is None else f" ± {measure.standard_error:.2f}"
+        note = f"  ({measure.note})" if measure.note else ""
+        lines.append(f"  {name:<{width}} {value}{error}  n={measure.n}{note}")
+    if record.limit is not None:
+        lines.append(f"  limited to {record.limit} records: not a result of the benchmark")
+    if record.skipped:
+        lines.append(f"  {len(record.skipped)} rows were skipped, first {record.skipped[0]}")
+    if record.model.get("new_heads"):
+        lines.append(
+            "  its head is untrained (no fine-tuning, none in the checkpoint): chance level"
+        )
+    lines += [f"  note: {note}" for note in record.data.get("notes", ())]
+    lines.append(f"written: {folder / 'record.json'}")
+    return "\n".join(lines)
