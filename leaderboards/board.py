@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks.record import ResultRecord
 from leaderboards.aggregate import Refusal, long_table, over_seeds
-from leaderboards.boards import BOARDS, Board, Want
+from leaderboards.boards import BOARDS, HUNDREDS, Board, Want
 from x2vlm.errors import RecordError, unknown
 
 ABLATION = "ablation:"
@@ -32,8 +32,13 @@ class Column:
     chance: float | None = field(default=None, compare=False)
 
     @property
+    def scale(self) -> float:
+        """What values are multiplied by to be shown as papers print them."""
+        return 100.0 if self.metric in HUNDREDS else 1.0
+
+    @property
     def title(self) -> str:
-        """Header for people, e.g. "coco_retrieval test · tr@1 · fine-tuned"."""
+        """Header for people, e.g. "nlvr2 dev · accuracy · fine-tuned"."""
         return f"{self.benchmark} {self.split} · {self.metric} · {self.protocol}"
 
 

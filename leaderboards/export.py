@@ -32,16 +32,16 @@ def marks_of(cell: Cell) -> list[str]:
     return [*found, "below floor"] if cell.floor_met is False else found
 
 
-def number_text(cell: Cell, digits: int = 2, plus_minus: str = " ± ") -> str:
-    """Value and spread without marks; "" when undefined."""
+def number_text(cell: Cell, scale: float = 1.0, plus_minus: str = " ± ") -> str:
+    """Value and spread, times `scale`, without marks; "" when undefined."""
     if cell.value is None:
         return ""
     if cell.printed:
         return cell.printed
-    text = f"{cell.value:.{digits}f}"
+    text = f"{scale * cell.value:.2f}"
     if cell.sd is not None:
-        return f"{text}{plus_minus}{cell.sd:.{digits}f} ({len(cell.seeds)})"
-    return text if cell.error is None else f"{text}{plus_minus}{cell.error:.{digits}f}"
+        return f"{text}{plus_minus}{scale * cell.sd:.2f} ({len(cell.seeds)})"
+    return text if cell.error is None else f"{text}{plus_minus}{scale * cell.error:.2f}"
 
 
 def labels(columns: Sequence[Column]) -> tuple[str, list[str]]:
@@ -84,7 +84,7 @@ def to_markdown(table: BoardTable) -> str:
     lines.append("| " + " | ".join(_escape_markdown(head) for head in heads) + " |")
     lines.append("|" + " :-- |" * 2 + " --: |" * (len(heads) - 2))
     for row in table.rows:
-        cells = [_markdown_cell(row.cells.get(column)) for column in table.columns]
+        cells = [_markdown_cell(row.cells.get(column), column.scale) for column in table.columns]
         name = _escape_markdown(row.model) + (" (paper)" if row.kind == "published" else "")
         front = [name, _escape_markdown(row.pretraining), size_text(row.parameters)]
         tail = [_average_text(row)] if average else []
@@ -98,10 +98,10 @@ def _average_text(row: Row) -> str:
     return "" if row.average is None else f"{row.average:.2f}"
 
 
-def _markdown_cell(cell: Cell | None) -> str:
+def _markdown_cell(cell: Cell | None, scale: float) -> str:
     if cell is None or cell.value is None:
         return ""
-    text = number_text(cell)
+    text = number_text(cell, scale)
     text = {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(cell.rank or 0, text)
     return text + "".join(MARKS[mark][0] for mark in marks_of(cell))
 
@@ -130,7 +130,7 @@ def to_latex(table: BoardTable) -> str:
             lines.append(r"\midrule")
         kind = row.kind
         front = [row.model, row.pretraining, size_text(row.parameters)]
-        cells = [_latex_cell(row.cells.get(column)) for column in table.columns]
+        cells = [_latex_cell(row.cells.get(column), column.scale) for column in table.columns]
         tail = [_average_text(row)] if average else []
         lines.append(" & ".join([*map(_escape_latex, front), *cells, *tail]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
@@ -141,10 +141,10 @@ def to_latex(table: BoardTable) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _latex_cell(cell: Cell | None) -> str:
+def _latex_cell(cell: Cell | None, scale: float) -> str:
     if cell is None or cell.value is None:
         return ""
-    text = number_text(cell, plus_minus=r" $\pm$ ")
+    text = number_text(cell, scale, plus_minus=r" $\pm$ ")
     text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(cell.rank or 0, text)
     return text + "".join(f"$^{{{MARKS[mark][1]}}}$" for mark in marks_of(cell))
 
@@ -225,7 +225,10 @@ def to_html(table: BoardTable) -> str:
         front = [row.pretraining, size_text(row.parameters)]
         cells = [f'<th scope="row">{html.escape(row.model)}</th>']
         cells += [f"<td>{html.escape(text)}</td>" for text in front]
-        cells += [f"<td>{_html_cell(row.cells.get(column))}</td>" for column in table.columns]
+        cells += [
+            f"<td>{_html_cell(row.cells.get(column), column.scale)}</td>"
+            for column in table.columns
+        ]
         cells += [f"<td>{_average_text(row)}</td>"] if average else []
         lines.append("<tr>" + "".join(cells) + "</tr>")
     lines += ["</tbody>", "</table>"]
@@ -234,10 +237,10 @@ def to_html(table: BoardTable) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _html_cell(cell: Cell | None) -> str:
+def _html_cell(cell: Cell | None, scale: float) -> str:
     if cell is None or cell.value is None:
         return ""
-    text = html.escape(number_text(cell))
+    text = html.escape(number_text(cell, scale))
     text = {1: f"<strong>{text}</strong>", 2: f"<u>{text}</u>"}.get(cell.rank or 0, text)
     return text + html.escape("".join(MARKS[mark][0] for mark in marks_of(cell)))
 

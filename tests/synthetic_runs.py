@@ -9,7 +9,7 @@ from benchmarks.record import ResultRecord
 
 
 def make_record(benchmark: str = "nlvr2", **changes: Any) -> ResultRecord:
-    """A clean, complete record; every field can be changed, `value` and `error` are the headline's."""
+    """A clean, complete record. changes: any field; `value` and `error` are the headline's."""
     value, error = changes.pop("value", 70.0), changes.pop("error", 0.5)
     headline = changes.pop("headline", "accuracy")
     model = {"name": "tiny", "parameters": 1_800_000, "resolution": 64, "pretraining": "mini world"}
