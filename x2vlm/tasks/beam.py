@@ -85,7 +85,7 @@ class BeamCache(Cache):
         return self.held
 
     def extend(self, layer: int, key_RNSU: Tensor, value_RNSU: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new tokens of `layer`; keys and values of all tokens. See `step` for the end."""
+        """Write the new tokens of `layer`; returns keys and values of all tokens."""
         if not self._blocks:
             self._blocks = [key_RNSU.new_empty(self._room) for _ in range(2)]
         total = self.held + key_RNSU.shape[2]

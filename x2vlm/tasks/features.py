@@ -89,7 +89,7 @@ def chunks_by_length(
 def encode_tokens(model: X2VLM, text_NL: Tensor, mask_NL: Tensor, features: bool = True) -> Texts:
     """Encode padded token ids (N, L), right-padded; each text once, at its own length."""
     device = model.device
-    lengths = mask_NL.sum(1).tolist()
+    lengths = mask_NL.long().sum(1).tolist()
     starts = torch.tensor([0, *lengths]).cumsum(0)[:-1].tolist()
     texts = Texts(
         torch.empty(sum(lengths), model.config.text.width, device=device), lengths, starts

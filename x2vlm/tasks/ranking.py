@@ -59,7 +59,7 @@ def prepare(decoder: AnswerDecoder, text_CA: Tensor, mask_CA: Tensor) -> Candida
 
     ConfigError when a candidate has no token between its first and last.
     """
-    lengths = mask_CA.sum(1).tolist()
+    lengths = mask_CA.long().sum(1).tolist()
     if not lengths or min(lengths) < 2:
         raise ConfigError("candidate answers must not be empty")
     prefixes = sorted(
