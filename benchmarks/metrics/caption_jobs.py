@@ -87,7 +87,7 @@ def spice(payload: Payload) -> dict[str, Any]:
     if not list(library.glob("stanford-corenlp-3.6.0*.jar")):
         sys.exit(
             "SPICE needs stanford-corenlp-3.6.0.jar and its models in "
-            f"{library.relative_to(HOME.parent)} (get_stanford_models of pycocoevalcap fetches them)"
+            f"{library.relative_to(HOME.parent)} (pycocoevalcap can fetch them)"
         )
     from pycocoevalcap.spice.spice import Spice
 

@@ -1,0 +1,124 @@
+"""Records and predictions -> scores: of a run, or of any predictions file. No torch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import formats, predictions
+from benchmarks.base import Benchmark
+from benchmarks.files import Files
+from benchmarks.metrics.stats import Scores
+from benchmarks.predictions import Extra
+from benchmarks.records import load_records
+from x2vlm.errors import ConfigError, PredictionError, unknown
+from x2vlm.types import Prediction, Record
+
+
+def score_split(
+    benchmark: Benchmark,
+    records: Sequence[Record],
+    rows: Iterable[Prediction],
+    *,
+    labels: Sequence[str] | None = None,
+    extra: Extra = "raise",
+    limited: bool = False,
+    **options: Any,
+) -> Scores:
+    """Join by id and apply the benchmark's metric.
+
+    labels: names of the classes, when predictions name them. limited: the records are not the whole
+    split. options: the metric's own, such as variant="x2vlm". Raises PredictionError when an id is
+    missing, double or (extra="raise") foreign.
+    """
+    joined, _ = predictions.join(benchmark.task, records, rows, extra=extra)
+    if benchmark.task == "classification":
+        joined = _numbered(joined, labels)
+    _check_options(benchmark, options)
+    if limited:
+        options["limited"] = True
+    return benchmark.score(records, joined, **options)
+
+
+def _check_options(benchmark: Benchmark, options: Mapping[str, Any]) -> None:
+    """ConfigError for an option the metric does not have (one that takes **_ ignores the rest)."""
+    parameters = inspect.signature(benchmark.score).parameters
+    if "_" not in parameters:
+        return
+    known = [p.name for p in parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise ConfigError(unknown(f"option of the {benchmark.name} metric", name, known))
+
+
+def _numbered(rows: Sequence[Prediction], labels: Sequence[str] | None) -> list[Prediction]:
+    """Rows whose label is an index; a name is looked up to the letter, then without its case."""
+    names = {name: place for place, name in enumerate(labels or ())}
+    folded = {name.casefold(): place for name, place in reversed(names.items())}
+    found = []
+    for row in rows:
+        label = row["label"]
+        if isinstance(label, str):
+            place = names.get(label, folded.get(label.casefold()))
+            if place is None:
+                raise PredictionError(f"{row['id']!r}: {unknown('label', label, names)}")
+            row = row | {"label": place}
+        found.append(row)
+    return found
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """scores of one file; format: what it was recognised as; ignored: rows of other ids."""
+
+    scores: Scores
+    n: int
+    format: str
+    ignored: int = 0
+
+
+def score_file(
+    benchmark: Benchmark,
+    split: str,
+    path: Path | str,
+    files: Files,
+    *,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    extra: Extra | None = None,
+    **options: Any,
+) -> ScoredFile:
+    """Score our predictions.jsonl or an official result file (see `formats`).
+
+    path: one file, or with "{language}" in it one per language. languages, limit: as for
+    `load_records`; a limit takes the whole split's predictions too. extra: what to do with ids that
+    are not of the split (default: what the format and the limit suggest).
+    """
+    if not benchmark.split(split).scored:
+        raise ConfigError(
+            f"the labels of {benchmark.name} {split} are not public; "
+            "write its submission file instead: x2vlm submit RUN"
+        )
+    records = load_records(benchmark, files, split, languages, limit)
+    parts = _parts(str(path), records)
+    loaded = [formats.load(Path(name), benchmark.task, rows) for name, rows in parts.items()]
+    rows = [row for one in loaded for row in one.predictions]
+    lenient = limit is not None or any(one.extra == "ignore" for one in loaded)
+    chosen: Extra = extra or ("ignore" if lenient else "raise")
+    joined, ignored = predictions.join(benchmark.task, records, rows, extra=chosen)
+    labels = benchmark.labels(files) if benchmark.labels else None
+    scores = score_split(
+        benchmark, records, joined, labels=labels, limited=limit is not None, **options
+    )
+    return ScoredFile(scores, len(records), loaded[0].format, ignored)
+
+
+def _parts(path: str, records: Sequence[Record]) -> dict[str, list[Record]]:
+    """File -> the records it answers."""
+    parts: dict[str, list[Record]] = {}
+    for record in records:
+        parts.setdefault(path.replace("{language}", record.language), []).append(record)
+    return parts
