@@ -47,7 +47,7 @@ class EvaluationLoader(Loader):
         skipped: list[Skipped],
     ) -> None:
         super().__init__(workers)
-        self.records, self.batch_size = records, batch_size
+        self.records, self.batch_size, self.frames = records, batch_size, frames
         self.on_error, self.skipped = on_error, skipped
         self._collate = task.collate
         self._reader = Reader(task.transform(train=False), frames)

@@ -56,6 +56,8 @@ class Task(ABC):
         self.tokenizer = tokenizer
         self.progress: Progress = silent
         """how long stages report; the runner sets it"""
+        self.cache = ""
+        """folder that keeps features between runs; empty: none are kept. The runner sets it"""
 
     @property
     def device(self) -> torch.device:

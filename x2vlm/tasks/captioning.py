@@ -6,7 +6,7 @@ vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -132,6 +132,10 @@ class Captioning(Task):
             logits_BMW, target["targets_BM"], target["weights_BM"], self.smoothing
         )
         return {"captioning": loss}
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """The loss is a mean over the masked tokens."""
+        return {"captioning": int(batch.target["weights_BM"].sum())}
 
     @evaluation
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:

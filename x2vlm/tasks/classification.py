@@ -5,7 +5,7 @@ Axes: B batch, C channels, H W pixels, F frames, L text tokens, D width, K label
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -85,6 +85,10 @@ class Classification(Task):
         known = (label_B != OUTSIDE).sum().clamp(min=1)
         total = F.cross_entropy(self.forward(batch), label_B, ignore_index=OUTSIDE, reduction="sum")
         return {"classification": total / known}
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """The loss is a mean over the samples whose label is in the list."""
+        return {"classification": int((batch.target["label_B"] != OUTSIDE).sum())}
 
     @evaluation
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:

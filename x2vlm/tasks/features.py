@@ -6,6 +6,7 @@ text, D width, E projected features, B batch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ TOKENS = 8192
 """tokens of text per forward pass on a GPU"""
 TOKENS_CPU = 2048
 """the same on a CPU: activations then stay near the caches"""
+GPU_BATCH = 1024
+"""images with which the search for the largest batch begins"""
+CPU_BATCH = 32
+"""images beyond which a CPU gains nothing"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,39 @@ def encode_texts(
 ) -> Texts:
     """Tokenise and encode texts of any lengths."""
     return encode_tokens(model, *tokenizer.encode(texts, max_tokens))
+
+
+def largest_batch(model: X2VLM, frames: int = 0) -> int:
+    """How many images (or videos of `frames` frames) one forward pass takes: batch_size=auto.
+
+    On a GPU the largest power of two that an encoding of blank images shows to fit, halved so that
+    text and fusion have room. On a CPU as many as an eighth of the free memory holds, at most
+    `CPU_BATCH`. Predictions do not depend on it.
+    """
+    side = model.config.vision.image_size
+    shape = (frames, 3, side, side) if frames else (3, side, side)
+    if model.device.type != "cuda":
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return max(1, min(CPU_BATCH, free // (8 * _bytes_per_image(model) * max(frames, 1))))
+    size = GPU_BATCH
+    while size > 1:
+        try:
+            with torch.inference_mode():
+                model.encode_visual(torch.zeros(size, *shape, device=model.device))
+        except torch.OutOfMemoryError:
+            size //= 2
+        else:
+            break
+        finally:
+            torch.cuda.empty_cache()
+    return max(1, size // 2)
+
+
+def _bytes_per_image(model: X2VLM) -> int:
+    """Largest activations of one vision block in float32, attention weights included."""
+    vision = model.config.vision
+    widths = 8 * vision.width + 2 * vision.hidden + 2 * vision.heads * vision.tokens
+    return 4 * vision.tokens * widths
 
 
 def storage_dtype(device: torch.device) -> torch.dtype:

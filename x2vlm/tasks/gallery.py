@@ -8,19 +8,25 @@ Axes: N images, M texts, E projected features, V visual tokens, D width.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from x2vlm import distributed
+from x2vlm.data.loader import EvaluationLoader
 from x2vlm.tasks.features import storage_dtype
 from x2vlm.types import Batch
 
 if TYPE_CHECKING:
     from x2vlm.model.x2vlm import X2VLM
+    from x2vlm.tasks.retrieval import Retrieval
 
 SLACK = 1.02
 """work of a process, as a share of the mean, that is not worth handing an image over for"""
@@ -50,6 +56,57 @@ class Gallery:
     texts: list[str]
     text_ids: list[str]
     states: dict[int, Tensor] = field(default_factory=dict)
+
+
+def collect(task: Retrieval, loader: Iterable[Batch]) -> Gallery:
+    """The images of the loader and of those of all other processes; from `task.cache` if there."""
+    if not task.cache or not isinstance(loader, EvaluationLoader):
+        return gather(encode_images(task.model, loader))
+    path = Path(task.cache) / f"{cache_key(task, loader)}.safetensors"
+    if path.is_file():
+        kept = load_file(path)
+        return gather({
+            record.id: Image(kept["feature_NE"][n], kept["states_NVD"][n], *task.captions(record))
+            for n, record in enumerate(loader.records)
+        })  # fmt: skip
+    found = encode_images(task.model, loader)
+    if found and len(found) == len(loader.records):  # nothing was skipped
+        images = [found[record.id] for record in loader.records]
+        _keep(path, images)
+    return gather(found)
+
+
+def _keep(path: Path, images: Sequence[Image]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    tensors = {
+        "feature_NE": torch.stack([image.feature_E for image in images]),
+        "states_NVD": torch.stack([image.states_VD for image in images]),
+    }
+    save_file(tensors, unfinished)
+    unfinished.replace(path)
+
+
+def cache_key(task: Retrieval, loader: EvaluationLoader) -> str:
+    """A hash of what visual tokens depend on: weights, preparation, and the image files.
+
+    Ids and captions are not part of it: another language or protocol may reuse the images.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(task.model.state_dict().items()):
+        if name.startswith(("vision", "frame_positions")):
+            digest.update(name.encode())
+            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy())
+    size, dtype = task.model.config.vision.image_size, storage_dtype(task.model.device)
+    digest.update(f"{size} {loader.frames} {dtype}".encode())
+    for media in (media for record in loader.records for media in record.images):
+        digest.update(f"\n{media.kind} {media.path}".encode())
+        if media.inline:
+            digest.update(b"".join(media.inline))
+        else:
+            facts = Path(media.path).stat()
+            digest.update(f" {facts.st_size} {facts.st_mtime_ns}".encode())
+    return digest.hexdigest()[:32]
 
 
 def encode_images(model: X2VLM, loader: Iterable[Batch]) -> dict[str, Image]:

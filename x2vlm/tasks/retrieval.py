@@ -22,7 +22,7 @@ from x2vlm.errors import ConfigError, DataError
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation
 from x2vlm.tasks.features import Texts, encode_texts, inputs, nearest
-from x2vlm.tasks.gallery import Gallery, encode_images, even_out, gather
+from x2vlm.tasks.gallery import Gallery, collect, even_out
 from x2vlm.tasks.rerank import Group, rerank
 from x2vlm.types import Batch, Prediction, Record
 
@@ -74,13 +74,24 @@ class Retrieval(Task):
         """target: in training image_B, else texts and text_ids, one list per image."""
         image = torch.stack([sample.images[0] for sample in samples])
         ids = tuple(sample.record.id for sample in samples)
-        texts = [[clean_caption(t, self.max_words) for t in s.record.texts] for s in samples]
         if not train:
-            names = [_text_ids(sample.record) for sample in samples]
-            return Batch(ids, image, target={"texts": texts, "text_ids": names})
-        text_BL, mask_BL = self.tokenizer.encode([row[0] for row in texts], self.max_tokens)
+            texts, text_ids = zip(*(self.captions(s.record) for s in samples), strict=True)
+            return Batch(ids, image, target={"texts": texts, "text_ids": text_ids})
+        captions = [clean_caption(s.record.texts[0], self.max_words) for s in samples]
+        text_BL, mask_BL = self.tokenizer.encode(captions, self.max_tokens)
         image_B = torch.tensor([sample.record.target["image"] for sample in samples])
         return Batch(ids, image, text_BL, mask_BL, {"image_B": image_B})
+
+    def captions(self, record: Record) -> tuple[list[str], list[str]]:
+        """Cleaned texts of an image, and their ids."""
+        names = list(record.target.get("text_ids", ()))
+        if len(names) != len(record.texts):
+            raise DataError(
+                f"{len(record.texts)} texts but {len(names)} text ids",
+                source=record.source or record.id,
+                expected='target {"text_ids": [one per text]}',
+            )
+        return [clean_caption(text, self.max_words) for text in record.texts], names
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Contrastive, with soft labels over the texts of one image, and matching, with hard
@@ -102,7 +113,7 @@ class Retrieval(Task):
 
         Collective: every process of a group must call it.
         """
-        gallery = gather(encode_images(self.model, loader))
+        gallery = collect(self, loader)
         texts = encode_texts(self.model, self.tokenizer, gallery.texts, self.max_tokens)
         assert texts.feature_NE is not None
         k, count = self.k, len(gallery.texts)
@@ -151,14 +162,3 @@ def _rankings(
         found = [[names[place], score] for place, score in zip(places, scores, strict=True)]
         found.sort(key=lambda pair: (-pair[1], pair[0]))
         yield {"id": query, "ranking": {kind: found}}
-
-
-def _text_ids(record: Record) -> list[str]:
-    names = list(record.target.get("text_ids", ()))
-    if len(names) != len(record.texts):
-        raise DataError(
-            f"{len(record.texts)} texts but {len(names)} text ids",
-            source=record.source or record.id,
-            expected='target {"text_ids": [one per text]}',
-        )
-    return names
