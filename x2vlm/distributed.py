@@ -117,5 +117,5 @@ def gather_with_gradient(rows_BE: Tensor) -> tuple[Tensor, int]:
     if world() == 1:
         return rows_BE, 0
     counts = all_gather_counts(len(rows_BE), rows_BE.device)
-    gathered: Tensor = _Gather.apply(rows_BE, counts)
+    gathered: Tensor = _Gather.apply(rows_BE, counts)  # type: ignore[no-untyped-call]
     return gathered, sum(counts[: rank()])

@@ -24,10 +24,10 @@ from x2vlm.train import state
 from x2vlm.train.source import Source
 from x2vlm.train.step import Step
 
-OPERATIONAL = frozenset(
-    "workers save_every keep_last eval_every log_every auto_batch micro_batch "
-    "checkpoint_gradients compile".split()
-)
+OPERATIONAL = frozenset({
+    "workers", "save_every", "keep_last", "eval_every", "log_every", "auto_batch", "micro_batch",
+    "checkpoint_gradients", "compile",
+})  # fmt: skip
 """settings that may differ when a run is resumed"""
 
 
