@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from x2vlm.model.layers import Memory
     from x2vlm.model.x2vlm import X2VLM
 
+IGNORED = -100
+"""target that no cross-entropy counts"""
+
 
 def contrastive(
     image_BE: Tensor, text_BE: Tensor, temperature: Tensor, group_B: Tensor | None = None
@@ -71,7 +74,7 @@ def matching_targets(image_B: Tensor, text_B: Tensor) -> Tensor:
     1 for a pair, 0 for a negative; -100 (ignored) where no negative could be drawn.
     """
     own = torch.arange(len(image_B), device=image_B.device)
-    negatives = [torch.where(rows == own, -100, 0) for rows in (image_B, text_B)]
+    negatives = [torch.where(rows == own, IGNORED, 0) for rows in (image_B, text_B)]
     return torch.cat([torch.ones_like(own), *negatives])
 
 
@@ -90,14 +93,14 @@ def matching(
 
 
 def mlm(model: X2VLM, fused_BLD: Tensor, positions_BM: Tensor, targets_BM: Tensor) -> Tensor:
-    """Cross-entropy of the hidden tokens, a mean over them; targets of -100 are padding.
+    """Cross-entropy of the hidden tokens, a mean over them; IGNORED ones are padding.
 
     The vocabulary is projected at the masked positions only.
     """
     rows_B1 = torch.arange(len(fused_BLD), device=fused_BLD.device)[:, None]
     logits_BMW = model.mlm(fused_BLD[rows_B1, positions_BM]).float()
     total = F.cross_entropy(logits_BMW.flatten(0, 1), targets_BM.flatten(), reduction="sum")
-    return total / (targets_BM != -100).sum().clamp(min=1)
+    return total / (targets_BM != IGNORED).sum().clamp(min=1)
 
 
 def smoothed(

@@ -1,0 +1,245 @@
+"""Multi-grained pre-training: aligning and locating concepts of any grain in one step.
+
+Four kinds of batch, each with the losses of spec §2; the loop adds them up:
+
+    image, video   contrastive, matching, mlm
+    region         the same for concepts in boxes of an image, and box, giou: where they are
+    parallel       contrastive, matching, mlm between two texts of one meaning (CCLM)
+
+An image is encoded once however many concepts it carries, and its keys and values are projected
+once for all pairs, negatives, masked copies and the localisation.
+
+Axes: see `x2vlm.types`; M masked positions of a text; B texts (concepts), G images of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from x2vlm import losses
+from x2vlm.data.image import EvalTransform, TrainTransform, Transform
+from x2vlm.errors import ConfigError
+from x2vlm.model.layers import Memory
+from x2vlm.tasks.base import Task
+from x2vlm.types import Batch, Prediction
+
+if TYPE_CHECKING:
+    from x2vlm.data.image import Sample
+    from x2vlm.data.text import Tokenizer
+    from x2vlm.model.x2vlm import X2VLM
+
+KINDS = ("image", "region", "video", "parallel")
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts of a batch and their masked copies.
+
+    text_BL ids, mask_BL true on tokens, hidden_BL ids with words masked in place, positions_BM
+    what to predict, targets_BM the hidden ids, -100 in padding.
+    """
+
+    text_BL: Tensor
+    mask_BL: Tensor
+    hidden_BL: Tensor
+    positions_BM: Tensor
+    targets_BM: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Concepts in boxes: rows_B the image of each, patches_BV which of its tokens it covers (first
+    true), box_B4 (cx, cy, w, h) fractions, is_box_B false for captions of the whole image."""
+
+    rows_B: Tensor
+    patches_BV: Tensor
+    box_B4: Tensor
+    is_box_B: Tensor
+
+
+Negatives = tuple[Tensor, Tensor]
+"""(image_B, text_B): the wrong image of each text, the wrong text of each image."""
+
+
+class Pretraining(Task):
+    """Batches name their kind: target["kind"]; target["matching"] false leaves matching out.
+
+    localise, align_regions: whether region batches have their box losses, and the others.
+    kind_weights: factor of all losses of a kind, such as {"region": 0.5}.
+    """
+
+    name: ClassVar[str] = "pretraining"
+
+    def __init__(
+        self,
+        model: X2VLM,
+        tokenizer: Tokenizer,
+        *,
+        localise: bool = True,
+        align_regions: bool = True,
+        kind_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(model, tokenizer)
+        self.localise, self.align_regions = localise, align_regions
+        kinds = dict(kind_weights or {})
+        if not set(kinds) <= set(KINDS):
+            raise ConfigError(f"kind_weights names {sorted(kinds)}; kinds are {', '.join(KINDS)}")
+        names = ("contrastive", "matching", "mlm", "box", "giou")
+        self.weights = {f"{kind}_{n}": float(w) for kind, w in kinds.items() for n in names}
+
+    @classmethod
+    def heads(cls, **_: object) -> dict[str, object]:
+        """All heads of the pre-training model."""
+        return {"heads": ("contrastive", "matching", "box", "mlm")}
+
+    def transform(self, train: bool) -> Transform:
+        """Image-text samples; region samples are prepared with their boxes (`pretraining_data`)."""
+        size = self.model.config.vision.image_size
+        if not train:
+            return EvalTransform(size)
+        return TrainTransform(size, scale=(0.2, 1.0), flip="careful")
+
+    def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
+        """Not by records: batches of every kind come from `pretraining_data.Preparer`."""
+        raise ConfigError("pre-training reads streams, not the records of a benchmark")
+
+    def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
+        """None: a pre-trained model is evaluated by the other tasks."""
+        raise ConfigError("pre-training has no predictions; evaluate its weights with another task")
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """Pairs, masked tokens and boxes of a batch, under the names of its losses."""
+        kind, target = str(batch.target["kind"]), batch.target
+        pairs = len(target["text_BL"]) if kind == "parallel" else len(_text(batch))
+        found = {
+            "contrastive": pairs,
+            "matching": 3 * pairs,
+            "mlm": int((target["targets_BM"] != losses.IGNORED).sum()),
+        }
+        if kind == "region":
+            boxes = int(target["is_box_B"].sum())
+            found |= {"box": boxes, "giou": boxes}
+        return {f"{kind}_{name}": count for name, count in found.items()}
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of the batch's kind, named KIND_LOSS."""
+        target = batch.target
+        kind, matching = str(target["kind"]), bool(target.get("matching", True))
+        texts = Texts(
+            _text(batch), cast(Tensor, batch.mask_BL),
+            target["hidden_BL"], target["positions_BM"], target["targets_BM"],
+        )  # fmt: skip
+        if kind == "parallel":
+            found = self.parallel_losses(
+                texts, target["text_BL"], target["mask_BL"], matching=matching
+            )
+        elif kind == "region":
+            regions = Regions(
+                target["rows_B"], target["patches_BV"], target["box_B4"], target["is_box_B"]
+            )
+            found = self.region_losses(_image(batch), regions, texts, matching=matching)
+        else:
+            found = self.image_losses(_image(batch), texts, matching=matching)
+        return {f"{kind}_{name}": value for name, value in found.items()}
+
+    def image_losses(
+        self, image: Tensor, texts: Texts, negatives: Negatives | None = None, *,
+        matching: bool = True,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Losses of image_BCHW, or of videos as frames_BFCHW, with one text each.
+
+        negatives: which to match against; None: drawn from the contrastive distribution.
+        """
+        image_BVD = self.model.encode_visual(image)
+        feature_BE = self.model.image_feature(image_BVD)
+        found, _ = self._align(feature_BE, self.model.memory(image_BVD), texts, negatives, matching)
+        return found
+
+    def region_losses(
+        self, image_GCHW: Tensor, regions: Regions, texts: Texts,
+        negatives: Negatives | None = None, *, matching: bool = True,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Losses of concepts in boxes: seen through their patches they are aligned with their
+        texts; in the whole image they are located by them. "box" and "giou" are means over boxes."""
+        model = self.model
+        image_GVD = model.encode_image(image_GCHW)
+        whole = model.memory(image_GVD)
+        if not self.align_regions:
+            text_BLD = model.encode_text(texts.text_BL, texts.mask_BL)
+            fused_BLD = model.fuse(text_BLD, texts.mask_BL, whole, regions.rows_B)
+            return self._locate(fused_BLD, regions)
+        region_BVD = model.regions(image_GVD, regions.patches_BV, regions.rows_B)
+        memory = model.region_memory(whole, region_BVD, regions.patches_BV, regions.rows_B)
+        feature_BE = model.image_feature(region_BVD)
+        located = None
+        if self.localise:
+            everywhere_GV = torch.ones_like(regions.patches_BV[:1]).expand(len(image_GVD), -1)
+            both = Memory.cat([memory, Memory(whole.layers, everywhere_GV.bool())])
+            memory, located = both, regions.rows_B + len(region_BVD)
+        found, fused_BLD = self._align(feature_BE, memory, texts, negatives, matching, located)
+        if fused_BLD is not None:
+            found |= self._locate(fused_BLD, regions)
+        return found
+
+    def parallel_losses(
+        self, texts: Texts, text_BL: Tensor, mask_BL: Tensor, negatives: Negatives | None = None,
+        *, matching: bool = True,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Losses of texts given other texts of the same meaning, which stand where images do."""
+        other_BLD = self.model.encode_text(text_BL, mask_BL)
+        memory = self.model.memory(other_BLD, mask_BL)
+        feature_BE = self.model.text_feature(other_BLD)
+        found, _ = self._align(feature_BE, memory, texts, negatives, matching)
+        return found
+
+    def _align(
+        self, feature_BE: Tensor, memory: Memory, texts: Texts, negatives: Negatives | None,
+        matching: bool, located_B: Tensor | None = None,
+    ) -> tuple[dict[str, Tensor], Tensor | None]:  # fmt: skip
+        """Contrastive, matching and MLM of B concepts (the first B of `memory`) and their texts.
+
+        located_B: rows of the memory in which the texts are to be located; their fused states are
+        returned as well. Everything is fused in one call, which packs the texts of an image.
+        """
+        model, own_B = self.model, torch.arange(len(feature_BE), device=feature_BE.device)
+        both_BL = torch.cat([texts.text_BL, texts.hidden_BL])
+        states_BLD = model.encode_text(both_BL, texts.mask_BL.repeat(2, 1))
+        text_BE = model.text_feature(states_BLD[: len(own_B)])
+        found = {"contrastive": losses.contrastive(feature_BE, text_BE, model.temperature)}
+        parts = [(own_B + len(own_B), own_B)]  # masked copies see their own image
+        if matching:
+            image_B, text_B = negatives or losses.hard_negatives(
+                feature_BE, text_BE, model.temperature
+            )
+            parts += [(own_B, own_B), (own_B, image_B), (text_B, own_B)]
+        if located_B is not None:
+            parts.append((own_B, located_B))
+        text_rows = torch.cat([text for text, _ in parts])
+        image_rows = torch.cat([image for _, image in parts])
+        mask_BL = texts.mask_BL[text_rows % len(own_B)]
+        fused = model.fuse(states_BLD[text_rows], mask_BL, memory, image_rows).split(len(own_B))
+        found["mlm"] = losses.mlm(model, fused[0], texts.positions_BM, texts.targets_BM)
+        if matching:
+            targets = losses.matching_targets(image_B, text_B)
+            logits = model.match(torch.cat([part[:, :1] for part in fused[1:4]]))
+            found["matching"] = F.cross_entropy(logits.float(), targets)
+        return found, None if located_B is None else fused[-1]
+
+    def _locate(self, fused_BLD: Tensor, regions: Regions) -> dict[str, Tensor]:
+        return losses.box(self.model.box(fused_BLD), regions.box_B4, regions.is_box_B)
+
+
+def _image(batch: Batch) -> Tensor:
+    assert batch.image is not None
+    return batch.image
+
+
+def _text(batch: Batch) -> Tensor:
+    assert batch.text_BL is not None
+    return batch.text_BL
