@@ -107,10 +107,12 @@ class Pretraining(Task):
 
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """Not by records: batches of every kind come from `pretraining_data.Preparer`."""
+        del samples, train
         raise ConfigError("pre-training reads streams, not the records of a benchmark")
 
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
         """None: a pre-trained model is evaluated by the other tasks."""
+        del loader
         raise ConfigError("pre-training has no predictions; evaluate its weights with another task")
 
     def counts(self, batch: Batch) -> Mapping[str, int]:
@@ -166,7 +168,7 @@ class Pretraining(Task):
         negatives: Negatives | None = None, *, matching: bool = True,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Losses of concepts in boxes: seen through their patches they are aligned with their
-        texts; in the whole image they are located by them. "box" and "giou" are means over boxes."""
+        texts; in the whole image they are located by them. "box", "giou": means over boxes."""
         model = self.model
         image_GVD = model.encode_image(image_GCHW)
         whole = model.memory(image_GVD)
@@ -177,7 +179,7 @@ class Pretraining(Task):
         region_BVD = model.regions(image_GVD, regions.patches_BV, regions.rows_B)
         memory = model.region_memory(whole, region_BVD, regions.patches_BV, regions.rows_B)
         feature_BE = model.image_feature(region_BVD)
-        located = None
+        located: Tensor | None = None
         if self.localise:
             everywhere_GV = torch.ones_like(regions.patches_BV[:1]).expand(len(image_GVD), -1)
             both = Memory.cat([memory, Memory(whole.layers, everywhere_GV.bool())])
@@ -223,7 +225,8 @@ class Pretraining(Task):
         text_rows = torch.cat([text for text, _ in parts])
         image_rows = torch.cat([image for _, image in parts])
         mask_BL = texts.mask_BL[text_rows % len(own_B)]
-        fused = model.fuse(states_BLD[text_rows], mask_BL, memory, image_rows).split(len(own_B))
+        fused_BLD = model.fuse(states_BLD[text_rows], mask_BL, memory, image_rows)
+        fused = torch.split(fused_BLD, len(own_B))  # type: ignore[no-untyped-call]
         found["mlm"] = losses.mlm(model, fused[0], texts.positions_BM, texts.targets_BM)
         if matching:
             targets = losses.matching_targets(image_B, text_B)
