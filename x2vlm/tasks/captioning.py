@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from x2vlm import losses
 from x2vlm.data.image import EvalTransform, TrainTransform, Transform
 from x2vlm.data.masking import choose, prepend_at
 from x2vlm.errors import ConfigError, DataError
+from x2vlm.losses import smoothed
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.beam import Search, generate
 from x2vlm.tasks.evaluation import evaluation
@@ -128,9 +128,7 @@ class Captioning(Task):
         fused_BLD = model.fuse(text_BLD, mask_BLL, memory)
         rows_B1 = torch.arange(len(fused_BLD), device=fused_BLD.device)[:, None]
         logits_BMW = model.mlm(fused_BLD[rows_B1, target["positions_BM"]])
-        loss = losses.smoothed(
-            logits_BMW, target["targets_BM"], target["weights_BM"], self.smoothing
-        )
+        loss = smoothed(logits_BMW, target["targets_BM"], target["weights_BM"], self.smoothing)
         return {"captioning": loss}
 
     def counts(self, batch: Batch) -> Mapping[str, int]:

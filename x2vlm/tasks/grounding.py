@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from x2vlm import losses
 from x2vlm.data.image import BoxTransform, Transform
 from x2vlm.data.text import clean_caption
 from x2vlm.errors import DataError
+from x2vlm.losses import box
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation
 from x2vlm.tasks.features import fused, shared_images
@@ -60,7 +60,7 @@ class Grounding(Task):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """L1 (summed over the four numbers) and GIoU, each a mean over the phrases."""
-        return losses.box(self.forward(batch), batch.target["box_B4"])
+        return box(self.forward(batch), batch.target["box_B4"])
 
     @evaluation
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from x2vlm import distributed, losses
+from x2vlm import distributed
 from x2vlm.data.image import EvalTransform, TrainTransform, Transform
 from x2vlm.data.text import clean_caption
 from x2vlm.errors import ConfigError, DataError
+from x2vlm.losses import contrastive, hard_negatives, matching
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation
 from x2vlm.tasks.features import Texts, encode_texts, inputs, nearest
@@ -100,11 +101,13 @@ class Retrieval(Task):
         image, text_BL, mask_BL = inputs(batch)
         image_BVD, text_BLD = model.encode_visual(image), model.encode_text(text_BL, mask_BL)
         image_BE, text_BE = model.image_feature(image_BVD), model.text_feature(text_BLD)
-        contrastive = losses.contrastive(image_BE, text_BE, model.temperature, image_B)
-        negatives = losses.hard_negatives(image_BE, text_BE, model.temperature, image_B)
+        features = (image_BE, text_BE, model.temperature, image_B)
+        negatives = hard_negatives(*features)
         memory = model.memory(image_BVD)
-        matching = losses.matching(model, text_BLD, mask_BL, memory, *negatives)
-        return {"contrastive": contrastive, "matching": matching}
+        return {
+            "contrastive": contrastive(*features),
+            "matching": matching(model, text_BLD, mask_BL, memory, *negatives),
+        }
 
     @evaluation
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
@@ -125,8 +128,8 @@ class Retrieval(Task):
         pair_P = torch.unique(torch.cat([by_image_NK.flatten(), by_text_MK.flatten()]))
         score_P = self._scores(gallery, texts, pair_P)
         mine = slice(distributed.rank(), None, distributed.world())
-        score_NK = score_P[torch.searchsorted(pair_P, by_image_NK[mine])]
-        score_MK = score_P[torch.searchsorted(pair_P, by_text_MK[mine])]
+        score_NK = score_P[torch.searchsorted(pair_P, by_image_NK[mine].contiguous())]
+        score_MK = score_P[torch.searchsorted(pair_P, by_text_MK[mine].contiguous())]
         yield from _rankings(
             "text", gallery.images[mine], gallery.text_ids, text_NK[mine], score_NK
         )
