@@ -27,7 +27,7 @@ class _Shape:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, JSON-ready."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        return asdict(self)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, slots=True)

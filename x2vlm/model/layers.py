@@ -110,13 +110,10 @@ class Memory:
         mask = None if self.mask_IS is None else self.mask_IS[rows]
         return Memory(tuple((key[rows], value[rows]) for key, value in self.layers), mask)
 
-    def to(self, *args: torch.device | str | torch.dtype) -> Memory:
-        """A memory on another device or in another dtype."""
-        mask = self.mask_IS
-        for arg in args:
-            if mask is not None and not isinstance(arg, torch.dtype):
-                mask = mask.to(arg)
-        return Memory(tuple((k.to(*args), v.to(*args)) for k, v in self.layers), mask)
+    def to(self, device: torch.device | str) -> Memory:
+        """A memory on another device."""
+        mask = None if self.mask_IS is None else self.mask_IS.to(device)
+        return Memory(tuple((key.to(device), value.to(device)) for key, value in self.layers), mask)
 
     @classmethod
     def cat(cls, memories: Sequence[Self]) -> Self:

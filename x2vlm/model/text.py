@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from x2vlm.errors import ConfigError
 from x2vlm.model.config import TextConfig
-from x2vlm.model.layers import Cache, Layer, Memory, Packing, Seen, additive_mask
+from x2vlm.model.layers import Cache, DropPath, Layer, Memory, Packing, Seen, additive_mask
 
 
 class Embeddings(nn.Module):
@@ -58,7 +61,7 @@ class Stack(nn.Module):
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = False
-        self.layers = nn.ModuleList(
+        stack = nn.ModuleList(
             Layer(
                 config.width,
                 config.heads,
@@ -70,27 +73,29 @@ class Stack(nn.Module):
             )
             for _ in range(layers)
         )
+        self.layers = cast(Sequence[Layer], stack)
         if config.drop_path:
             self.set_drop_path(config.drop_path)
 
     def set_drop_path(self, rate: float) -> None:
         """Drop path of every residual branch; above 0 it replaces dropout, as in official runs."""
         for module in self.modules():
-            if hasattr(module, "drop_path"):
-                module.drop_path.rate = rate
-                if rate > 0:
-                    module.drop.p = 0.0
+            if isinstance(module, DropPath):
+                module.rate = rate
+            elif isinstance(module, nn.Dropout) and rate > 0:
+                module.p = 0.0
 
     def project(self, source_ISD: Tensor, mask_IS: Tensor | None = None) -> Memory:
         """Keys and values of every layer's cross-attention, projected once."""
-        return Memory(tuple(layer.cross.project(source_ISD) for layer in self.layers), mask_IS)
+        cross = [layer.cross for layer in self.layers if layer.cross is not None]
+        return Memory(tuple(attention.project(source_ISD) for attention in cross), mask_IS)
 
     def forward(
         self,
         text_BLD: Tensor,
         mask: Tensor | None = None,
         memory: Memory | None = None,
-        rows_B: Tensor | None = None,
+        rows_B: Tensor | Sequence[int] | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
         """Run all layers.

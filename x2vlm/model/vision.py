@@ -6,6 +6,7 @@ Axes: see `x2vlm.types`; T rows of a position bias table.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class VisionAttention(nn.Module):
 class Block(nn.Module):
     """A pre-norm block with layer scale and drop path."""
 
-    def __init__(self, config: VisionConfig, drop_path: float) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.width, eps=1e-6)
         self.attention = VisionAttention(config)
@@ -79,7 +80,7 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(config.hidden, config.width)
         self.gamma_1 = nn.Parameter(torch.full((config.width,), config.layer_scale))
         self.gamma_2 = nn.Parameter(torch.full((config.width,), config.layer_scale))
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = DropPath(0.0)
 
     def forward(self, x_BVD: Tensor, index_VS: Tensor) -> Tensor:
         """(B, V, D) -> (B, V, D)."""
@@ -100,7 +101,8 @@ class VisionEncoder(nn.Module):
         self.gradient_checkpointing = False
         self.patch_embed = nn.Conv2d(3, config.width, config.patch_size, config.patch_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        self.blocks = nn.ModuleList(Block(config, 0.0) for _ in range(config.depth))
+        blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = cast(Sequence[Block], blocks)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.set_drop_path(config.drop_path)
         # Kernels want rows of the bias that start at multiples of 8: pad the index, slice the bias.

@@ -65,7 +65,7 @@ class X2VLM(nn.Module):
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Recompute the activations of every block in the backward pass, to save memory."""
         for module in self.modules():
-            if hasattr(module, "gradient_checkpointing"):
+            if isinstance(module, (VisionEncoder, Stack)):
                 module.gradient_checkpointing = on
 
     def set_drop_path(self, *, vision: float | None = None, text: float | None = None) -> None:
@@ -144,10 +144,8 @@ class X2VLM(nn.Module):
         rows = torch.as_tensor(rows_B, device=region_BVD.device)
         first = self.fusion.project(region_BVD[:, :1])
         layers = tuple(
-            tuple(
-                torch.cat([new, old[rows, :, 1:]], 2) for new, old in zip(ours, images, strict=True)
-            )
-            for ours, images in zip(first.layers, memory.layers, strict=True)
+            (torch.cat([k, key[rows, :, 1:]], 2), torch.cat([v, value[rows, :, 1:]], 2))
+            for (k, v), (key, value) in zip(first.layers, memory.layers, strict=True)
         )
         return Memory(layers, patches_BV.bool())
 
