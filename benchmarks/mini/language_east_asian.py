@@ -49,7 +49,11 @@ class Japanese(Language):
     joints = ("、", "と")
     templates = {
         "list": ("{all}があります", "{all}の絵です", "{all}が見えます", "{all}"),
-        "list_ground": ("{ground}に{all}があります", "{ground}の{all}", "{all}が{ground}にあります"),
+        "list_ground": (
+            "{ground}に{all}があります",
+            "{ground}の{all}",
+            "{all}が{ground}にあります",
+        ),
         "relation": ("{a}は{rel}にあります", "{rel}に{a}があります", "{rel}にある{a}"),
         "count": ("{a:0.noun}が{n}あります", "{a}が見えます"),
         "q_colour": ("{a}は何色ですか？", "{a}の色は何ですか？"),

@@ -154,7 +154,9 @@ def _second(colour: str) -> tuple[int, ...]:
 
 def _body(item: Item, size: int, light: int) -> Image.Image:
     """The filled square of an object before it is cut out."""
-    base = _mix(RGB[item.colour], (255, 255, 255) if item.tone > 0 else (0, 0, 0), 0.12 * abs(item.tone))
+    base = _mix(
+        RGB[item.colour], (255, 255, 255) if item.tone > 0 else (0, 0, 0), 0.12 * abs(item.tone)
+    )
     tile = Image.new("RGB", (size, size), base)
     if item.pattern != "plain":
         turn = 15 * round(item.angle / 3)
@@ -163,7 +165,9 @@ def _body(item: Item, size: int, light: int) -> Image.Image:
         shade = Image.new("L", (size, size), 205 if light < 0 else 150)
         half, top = size / 2, size * 0.24
         draw = ImageDraw.Draw(shade)
-        draw.polygon([(half, half), (half, size), (size, size), (size, top)], 150 if light < 0 else 205)
+        draw.polygon(
+            [(half, half), (half, size), (size, size), (size, top)], 150 if light < 0 else 205
+        )
         draw.polygon([(half, 0), (size, top), (half, half), (0, top)], 255)
     else:
         shade = _slope(size, light)

@@ -1,4 +1,4 @@
-"""The mini world: scenes of a few objects, what is true of them, and which scenes may be trained on.
+"""The mini world: scenes of a few objects, what is true of them, and which may be trained on.
 
 A scene is pure content (no pixels, no words); `render` draws it, `planner` chooses what to say
 about it, `language` says it. Everything is drawn from `random.Random("text")`, so that equal seeds
@@ -166,7 +166,7 @@ def _item(rng: random.Random, unseen: bool, shape: str | None = None) -> Item:
         item = Item(
             shape or rng.choice(SHAPES),
             rng.choice(COLOURS),
-            rng.choice(PATTERNS + ("plain",)),
+            rng.choice((*PATTERNS, "plain")),
             rng.choice(SIZES),
             rng.choice(MATERIALS),
         )

@@ -1,0 +1,155 @@
+"""Short clips: scenes in which something moves, written as mp4 (H.264, or MPEG-4 without it)."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import av
+import numpy as np
+
+from benchmarks.mini.language import Message
+from benchmarks.mini.planner import full
+from benchmarks.mini.render import backdrop, render
+from benchmarks.mini.world import Item, Scene, Split, scenes
+
+FRAMES = 12
+RATE = 8
+"""frames per clip, and per second"""
+WIDTH, HEIGHT = 96, 80
+_STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A scene at its start, and what happens: object `mover` goes `move`, or hits `struck`."""
+
+    scene: Scene
+    mover: int
+    move: str
+    struck: int | None
+
+    def message(self, rng: random.Random, extra: float = 0.4) -> Message:
+        """The event in words."""
+        a = full(self.scene.items[self.mover], rng, extra)
+        if self.struck is None:
+            return Message("moves", (a,), move=self.move)
+        return Message("hits", (a, full(self.scene.items[self.struck], rng, extra)))
+
+    def holds(self, message: Message) -> bool:
+        """Whether an event is what this clip shows."""
+        struck = self.struck is not None and message.kind == "hits"
+        if message.kind == "moves" and (message.move != self.move or self.struck is not None):
+            return False
+        if not message.things[0].fits(self.scene.items[self.mover]):
+            return False
+        if message.kind == "hits":
+            return struck and message.things[1].fits(self.scene.items[self.struck or 0])
+        return True
+
+
+def clips(name: str, split: Split, number: int) -> list[Clip]:
+    """Clips of two or three objects; one object moves, in a third of them into another."""
+    found = []
+    for scene in scenes(name, split, number, sizes=(2, 2, 3)):
+        rng = random.Random(scene.seed + "/clip")
+        found.append(_event(replace(scene, width=WIDTH, height=HEIGHT), rng))
+    return found
+
+
+def _event(scene: Scene, rng: random.Random) -> Clip:
+    order = rng.sample(range(len(scene.items)), len(scene.items))
+    mover = order[0]
+    items = _lanes(scene, order, rng)
+    if rng.random() < 1 / 3:  # the mover starts in the lane of another object, far from it
+        side = -1 if items[order[1]].x > 0.5 else 1
+        start = 0.16 if side < 0 else 0.84
+        target = items[order[1]]
+        items[order[1]] = replace(target, x=0.74 if side < 0 else 0.26)
+        items[mover] = replace(items[mover], x=start, y=target.y, size="small", radius=0.16)
+        placed = replace(scene, items=tuple(items))
+        return Clip(placed, mover, "right" if side < 0 else "left", order[1])
+    move = rng.choice(list(_STEPS))
+    dx, dy = _STEPS[move]
+    x = {-1: 0.82, 1: 0.18, 0: items[mover].x}[dx]
+    y = {-1: 0.8, 1: 0.2, 0: items[mover].y}[dy]
+    items[mover] = replace(items[mover], x=x, y=y)
+    return Clip(replace(scene, items=tuple(items)), mover, move, None)
+
+
+def _lanes(scene: Scene, order: Sequence[int], rng: random.Random) -> list[Item]:
+    """Objects side by side, so that a moving one stays in view; sizes kept small enough."""
+    places = rng.sample([(0.2, 0.26), (0.5, 0.72), (0.8, 0.3)], len(order))
+    items = list(scene.items)
+    for index, (x, y) in zip(order, places, strict=True):
+        radius = 0.16 if items[index].size == "small" else 0.225
+        items[index] = replace(items[index], x=x, y=y, radius=radius)
+    return items
+
+
+def at(clip: Clip, moment: float) -> Scene:
+    """The scene at a moment between 0 (start) and 1 (end)."""
+    dx, dy = _STEPS[clip.move]
+    items = list(clip.scene.items)
+    mover = items[clip.mover]
+    if clip.struck is None:
+        items[clip.mover] = replace(
+            mover, x=mover.x + 0.64 * moment * dx, y=mover.y + 0.6 * moment * dy
+        )
+        return replace(clip.scene, items=tuple(items))
+    struck = items[clip.struck]
+    gap = abs(struck.x - mover.x) - 0.98 * (mover.radius + struck.radius) * HEIGHT / WIDTH
+    went = min(moment / 0.6, 1.0) * gap
+    items[clip.mover] = replace(mover, x=mover.x + went * dx)
+    pushed = max(0.0, moment - 0.6) / 0.4 * 0.14
+    items[clip.struck] = replace(struck, x=struck.x + pushed * dx)
+    return replace(clip.scene, items=tuple(items))
+
+
+def frames(
+    clip: Clip, number: int = FRAMES
+) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    """RGB frames, (HEIGHT, WIDTH, 3) each."""
+    ground = backdrop(clip.scene)
+    moments = [k / (number - 1) for k in range(number)]
+    return [np.asarray(render(at(clip, moment), ground)) for moment in moments]
+
+
+def mp4(clip: Clip) -> bytes:
+    """The clip as an mp4 file."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        stream = container.add_stream(codec, rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.thread_count = 1
+        if codec == "libx264":
+            stream.options = {"crf": "20", "preset": "veryfast"}
+        else:
+            stream.bit_rate = 600_000
+        for picture in frames(clip):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def question(clip: Clip, rng: random.Random) -> tuple[str, str] | None:
+    """A question about a clip with a one-word answer, as MSRVTT-QA and MSVD-QA have them."""
+    mover = clip.scene.items[clip.mover]
+    kind = rng.choice(("mover", "colour", "direction", "struck", "pattern", "count"))
+    if kind == "mover":
+        return rng.choice(("what is moving?", "what moves?")), mover.shape
+    if kind == "colour":
+        return f"what color is the moving {mover.shape}?", mover.colour
+    if kind == "direction":
+        return f"where does the {mover.shape} move?", clip.move
+    if kind == "struck" and clip.struck is not None:
+        return f"what does the {mover.shape} hit?", clip.scene.items[clip.struck].shape
+    if kind == "pattern" and mover.pattern != "plain":
+        return "what pattern does the moving object have?", mover.pattern
+    if kind == "count":
+        words = ("one", "two", "three", "four")
+        return "how many objects are there?", words[len(clip.scene.items) - 1]
+    return None

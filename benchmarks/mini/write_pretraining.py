@@ -1,0 +1,118 @@
+"""The pre-training corpus: JSON lines of images, regions, videos and parallel text.
+
+Scenes are training scenes of their own: they share none with any benchmark's test or validation
+split (a scene's split is decided by its content) and hold no unseen combination.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.mini.language import MODULES, Message, language
+from benchmarks.mini.planner import captions, full
+from benchmarks.mini.render import box, jpeg
+from benchmarks.mini.store import Store
+from benchmarks.mini.video import clips, frames
+from benchmarks.mini.world import Scene, related, scenes
+
+IMAGES, VIDEOS, PARALLEL = 6000, 500, 6000
+SHARD = 1000
+_VIDEO_FRAMES = 6
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def image_row(scene: Scene, binary: str) -> dict[str, Any]:
+    """Four English captions, and one in each other language."""
+    rng = random.Random(scene.seed + "/words")
+    said = captions(scene, rng, 4)
+    english = [language("en").say(message, rng) for message in said]
+    others = {c: language(c).say(rng.choice(said), rng) for c in MODULES if c != "en"}
+    return {"binary": binary, "caption": {"en": english, **others}}
+
+
+def region_row(scene: Scene, binary: str) -> dict[str, Any]:
+    """Every object with its box: its name and attributes, or a phrase with a relation."""
+    rng = random.Random(scene.seed + "/regions")
+    said = captions(scene, rng, 2)
+    elements = []
+    for item in scene.items:
+        phrases = [_bare(Message("is", (full(item, rng, extra),))) for extra in (0.0, 0.4, 0.8)]
+        others = [other for other in scene.items if other is not item]
+        other = rng.choice(others)
+        for name in ("left", "right", "above", "below"):
+            if related(name, item, other, scene):
+                things = (full(item, rng, 0.2), full(other, rng, 0.2))
+                phrases.append(_bare(Message("relation", things, relation=name)))
+        attributes = [value for value in item.looks()[1:] if value != "plain"]
+        element = {"bb": list(box(item, scene)), "caption": phrases}
+        elements.append(element)
+        word = rng.choice(attributes)
+        elements.append({"bb": element["bb"], "caption": item.shape, "attributes": word})
+    caption = [language("en").say(message, rng) for message in said]
+    return {"binary": binary, "caption": caption, "elems": elements}
+
+
+def _bare(message: Message) -> str:
+    """A phrase without article, lower case."""
+    template = "{a:0} {rel:d}" if message.relation else "{a:0}"
+    return language("en").fill(template, message).lower().strip(".")
+
+
+def video_rows(store: Store) -> Iterator[dict[str, Any]]:
+    """Frames as JPEGs and three sentences on what happens."""
+    english = language("en")
+    for clip in clips(store.name("pretrain"), "train", store.number(VIDEOS)):
+        rng = random.Random(clip.scene.seed + "/words")
+        binary = []
+        for picture in frames(clip, _VIDEO_FRAMES):
+            buffer = io.BytesIO()
+            Image.fromarray(picture).save(buffer, "JPEG", quality=90)
+            binary.append(_encoded(buffer.getvalue()))
+        texts = [english.say(clip.message(rng), rng) for _ in range(3)]
+        yield {"video_frames": binary, "text": texts}
+
+
+def parallel_rows(store: Store) -> Iterator[dict[str, Any]]:
+    """One message in English and in another language."""
+    codes = [code for code in MODULES if code != "en"]
+    drawn = scenes(store.name("parallel"), "train", store.number(PARALLEL))
+    for scene in drawn:
+        rng = random.Random(scene.seed + "/words")
+        message = captions(scene, rng, 1)[0]
+        code = rng.choice(codes)
+        yield {
+            "source_text": language("en").say(message, rng),
+            "target_text": language(code).say(message, rng),
+            "source_language": "en",
+            "target_language": code,
+        }
+
+
+def write_pretraining(store: Store) -> None:
+    """Shards below `pretrain/{images,regions,videos,parallel}`; regions reuse the images."""
+    images: list[dict[str, Any]] = []
+    regions: list[dict[str, Any]] = []
+    for scene in scenes(store.name("pretrain"), "train", store.number(IMAGES)):
+        binary = _encoded(jpeg(scene))
+        images.append(image_row(scene, binary))
+        regions.append(region_row(scene, binary))
+    parts = {
+        "images": images,
+        "regions": regions,
+        "videos": list(video_rows(store)),
+        "parallel": list(parallel_rows(store)),
+    }
+    for name, rows in parts.items():
+        for first in range(0, len(rows), SHARD):
+            path = f"pretrain/{name}/{first // SHARD:03d}.jsonl"
+            store.rows(path, rows[first : first + SHARD])
+        store.counts.setdefault("pretrain", {})[name] = len(rows)
