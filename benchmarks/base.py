@@ -96,6 +96,14 @@ class Benchmark:
             raise ConfigError(unknown(f"split of {self.name}", name, self.splits))
         return self.splits[name]
 
+    def default_split(self) -> str:
+        """The split to evaluate: the first test split with public answers, else validation."""
+        for role in ("test", "validation"):
+            for name, split in self.splits.items():
+                if split.role == role and split.scored:
+                    return name
+        raise ConfigError(f"{self.name} has no split to evaluate")
+
     def first(self, role: Role) -> str | None:
         """The first split that has this role."""
         return next((name for name, split in self.splits.items() if split.role == role), None)

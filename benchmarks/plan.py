@@ -11,7 +11,6 @@ from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.registry import get
 from x2vlm.config import DataConfig, PredictConfig, Settings, TrainConfig
-from x2vlm.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +81,7 @@ class Plan(Settings):
         if self.split:
             benchmark.split(self.split)
             return self.split
-        for role in ("test", "validation"):
-            for name, split in benchmark.splits.items():
-                if split.role == role and split.scored:
-                    return name
-        raise ConfigError(f"{self.benchmark} has no split to evaluate")
+        return benchmark.default_split()
 
     def folder(self) -> Path:
         """Where this run writes: out/name, the name made of benchmark, model, protocol and seed."""

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from x2vlm.weights import load_weights, starting_point
 
 from benchmarks import predictions as lines
 from benchmarks.base import Benchmark, Role
 from benchmarks.files import Files
-from benchmarks.metrics.stats import Measure
+from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import mini_root
 from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
@@ -33,10 +32,12 @@ from x2vlm.model import checkpoint
 from x2vlm.model.x2vlm import count_parameters
 from x2vlm.tasks import build_on, task_class
 from x2vlm.tasks.base import Task
+from x2vlm.tasks.features import largest_batch
 from x2vlm.train.source import RecordSource
 from x2vlm.train.trainer import train
 from x2vlm.types import Record
 from x2vlm.watch import watch
+from x2vlm.weights import load_weights, starting_point
 
 log = logging.getLogger("x2vlm")
 ZERO_SHOT = frozenset({"matching", "attributes"})
@@ -146,7 +147,7 @@ class Run:
 
         def validate() -> float:
             rows = self._ask(task, records)
-            scores = score_split(self.benchmark, records, rows)
+            scores = self._scores(records, rows)
             value = scores[self.benchmark.headline].value
             if value is None:
                 raise DataError(f"{self.benchmark.headline} is undefined on {split}")
@@ -179,7 +180,8 @@ class Run:
         task = self._task(weights)
         rows = self._ask(task, records, skipped)
         if distributed.is_main():
-            lines.write(out, rows, records)
+            out.with_name(out.name + ".part").unlink(missing_ok=True)  # of a killed run
+            lines.write(out, self.benchmark.task, rows)
             model = self._describe(task, source)
             stage.finish(
                 seconds=time.monotonic() - started, sha256=sha256(out), count=len(rows),
@@ -192,10 +194,13 @@ class Run:
         self, task: Task, records: Sequence[Record], skipped: list[dict[str, str]] | None = None
     ) -> list[dict[str, Any]]:
         """Predictions of this process's share, gathered from all of them."""
-        settings = self.plan.predict
+        settings, frames = self.plan.predict, self.plan.model.frames
+        size = settings.batch_size
+        if size == "auto":
+            size = largest_batch(task.model, frames if self.benchmark.media == "video" else 0)
         loader = evaluation_loader(
-            task, records, batch_size=settings.batch_size, workers=settings.workers,
-            frames=self.plan.model.frames, rank=distributed.rank(), world=distributed.world(),
+            task, records, batch_size=size, workers=settings.workers, frames=frames,
+            rank=distributed.rank(), world=distributed.world(),
             on_error=self.plan.data.on_error, skipped=[] if skipped is None else skipped,
         )  # fmt: skip
         task.progress = watch
@@ -214,8 +219,8 @@ class Run:
         left_out = {row["id"] for row in noted["skipped"] if "id" in row}
         records = [record for record in records if record.id not in left_out]
         started = time.monotonic()
-        rows = lines.read(self.folder / "predictions.jsonl")
-        scores = score_split(self.benchmark, records, rows)
+        rows = lines.read(self.folder / "predictions.jsonl", self.benchmark.task)
+        scores = self._scores(records, rows)
         record = ResultRecord(
             benchmark=self.benchmark.name, benchmark_version=self.benchmark.version, split=split,
             protocol=self.plan.protocol, headline=self.benchmark.headline, metrics=scores,
@@ -238,6 +243,11 @@ class Run:
         )  # fmt: skip
         record.write(self.folder / "record.json")
         return record
+
+    def _scores(self, records: Sequence[Record], rows: Sequence[dict[str, Any]]) -> Scores:
+        labels = self.benchmark.labels(self.files()) if self.benchmark.labels else None
+        limited = self.plan.data.limit is not None
+        return score_split(self.benchmark, records, rows, labels=labels, limited=limited)
 
     def _floor(self, headline: Measure) -> Mapping[str, Any] | None:
         """What the embedded suite expects: the plan's floor, or two standard errors over chance."""

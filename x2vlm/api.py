@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ASSETS = Path(__file__).parent / "assets"
-Picture = "str | Path | Image"
+Picture: TypeAlias = "str | Path | Image"
 
 
 def load(name: str | Path, *, tokenizer: str | None = None, device: str = "cpu") -> Pretrained:

@@ -12,7 +12,7 @@ from x2vlm.errors import Error, unknown
 
 
 class Command(NamedTuple):
-    """usage: what follows the name. does: one line of help. run: the function of `x2vlm.cli.commands`."""
+    """usage: what follows the name. does: a line of help. run: a function of `commands`."""
 
     usage: str
     does: str

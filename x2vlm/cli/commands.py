@@ -100,11 +100,11 @@ def show(words: list[str]) -> int:
 def score(words: list[str]) -> int:
     """x2vlm score: a predictions file of any known kind; one JSON object last. No torch."""
     from benchmarks.layout import load_layout
-    from benchmarks.score import score_file
 
     from benchmarks.files import Files
     from benchmarks.record import json_ready
     from benchmarks.registry import get
+    from benchmarks.score import score_file
 
     files_given = {w[5:].split("=", 1)[0]: w.split("=", 1)[1] for w in words if w[:5] == "file."}
     options_given = {
@@ -124,18 +124,22 @@ def score(words: list[str]) -> int:
     if on_error not in ("raise", "skip"):
         raise ConfigError(f"on_error is raise or skip, not {on_error!r}")
     files = Files(Path(settings["data"]), {**given, **files_given}, on_error)  # type: ignore[arg-type]
-    split = settings.get("split") or benchmark.first("test") or benchmark.first("validation") or ""
+    split = settings.get("split") or benchmark.default_split()
+    import yaml
+
+    options: dict[str, Any] = {name: yaml.safe_load(text) for name, text in options_given.items()}
     result = score_file(
         benchmark, split, Path(settings["predictions"]), files,
         languages=settings["languages"].split(",") if "languages" in settings else None,
-        limit=int(settings["limit"]) if "limit" in settings else None, **options_given,
+        limit=int(settings["limit"]) if "limit" in settings else None, **options,
     )  # fmt: skip
     for note in files.notes:
         print(f"note: {note}", file=sys.stderr)
-    metrics = {name: measure.to_json() for name, measure in result.items()}
+    metrics = {name: measure.to_json() for name, measure in result.scores.items()}
     print(json.dumps(json_ready({
         "benchmark": benchmark.name, "split": split, "headline": benchmark.headline,
-        "metrics": metrics, "skipped": files.skipped,
+        "metrics": metrics, "n": result.n, "format": result.format, "ignored": result.ignored,
+        "skipped": files.skipped,
     }), allow_nan=False))  # fmt: skip
     return 0
 
@@ -193,7 +197,7 @@ def convert(words: list[str]) -> int:
     take(settings, "to", "tokenizer", "image_size", "frames", "labels")
     if len(plain) != 2 or not settings.get("to"):
         raise ConfigError(
-            "usage: x2vlm convert IN OUT --to TASK [image_size=…] [frames=…] [labels=…] [tokenizer=…]"
+            "usage: x2vlm convert IN OUT --to TASK [image_size=…] [frames=…] [labels=…]"
             "\n  TASK: a task of x2vlm list, or official (our weights under official names)"
         )
     numbers = {

@@ -72,6 +72,7 @@ def plan(tree: dict[str, Any]) -> Plan:
         limit=tree["limit"],
     )
     train = TrainConfig.from_dict({**tree["train"], "seed": tree["seed"]})
+    lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Plan(
         benchmark=benchmark["name"],
         model=ModelChoice.from_dict(model),
@@ -83,5 +84,5 @@ def plan(tree: dict[str, Any]) -> Plan:
         out=tree["out"],
         name=tree["name"] or "",
         device=tree["device"],
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()},
+        **lists,
     )
