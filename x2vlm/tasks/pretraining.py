@@ -184,9 +184,9 @@ class Pretraining(Task):
             everywhere_GV = torch.ones_like(regions.patches_BV[:1]).expand(len(image_GVD), -1)
             both = Memory.cat([memory, Memory(whole.layers, everywhere_GV.bool())])
             memory, located = both, regions.rows_B + len(region_BVD)
-        found, fused_BLD = self._align(feature_BE, memory, texts, negatives, matching, located)
-        if fused_BLD is not None:
-            found |= self._locate(fused_BLD, regions)
+        found, last = self._align(feature_BE, memory, texts, negatives, matching, located)
+        if last is not None:
+            found |= self._locate(last, regions)
         return found
 
     def parallel_losses(
@@ -226,7 +226,7 @@ class Pretraining(Task):
         image_rows = torch.cat([image for _, image in parts])
         mask_BL = texts.mask_BL[text_rows % len(own_B)]
         fused_BLD = model.fuse(states_BLD[text_rows], mask_BL, memory, image_rows)
-        fused = torch.split(fused_BLD, len(own_B))  # type: ignore[no-untyped-call]
+        fused = torch.split(fused_BLD, len(own_B))
         found["mlm"] = losses.mlm(model, fused[0], texts.positions_BM, texts.targets_BM)
         if matching:
             targets = losses.matching_targets(image_B, text_B)
