@@ -116,16 +116,16 @@ def _next(
 ) -> Tensor:
     """Log-probabilities of the next word of each beam, from the whole text and a [MASK]."""
     rows = [[*search.prompt, *tokens, search.mask] for _, tokens in beams]
-    text_KL = torch.tensor(rows)
-    seen_KLL = torch.ones(len(rows), *[text_KL.shape[1]] * 2).tril()
+    text_KL = torch.tensor(rows, device=image_VD.device)
+    seen_KLL = torch.ones(len(rows), *[text_KL.shape[1]] * 2, device=image_VD.device).tril()
     text_KLD = model.encode_text(text_KL, seen_KLL, _positions(model, text_KL))
     memory = model.memory(image_VD.expand(len(rows), -1, -1))
     return model.mlm(model.fuse(text_KLD, seen_KLL, memory)[:, -1]).log_softmax(-1)
 
 
 def _positions(model: X2VLM, text_KL: Tensor) -> Tensor:
-    place_L = torch.arange(text_KL.shape[1]) + model.config.text.first_position
-    return place_L.expand(len(text_KL), -1)
+    place_L = torch.arange(text_KL.shape[1], device=text_KL.device)
+    return (place_L + model.config.text.first_position).expand(len(text_KL), -1)
 
 
 def _repeated(tokens: list[int], ngram: int) -> set[int]:

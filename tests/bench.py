@@ -1,0 +1,266 @@
+"""The bench: every fast path beside its plain twin, in one process, on the same weights and inputs.
+
+    python -m tests.bench [--size base] [--quick] [--threads 2] [--only rerank] [--out FILE]
+
+Prints one table; --out writes it as Markdown, between the bench marks of FILE where it has them.
+Weights are random. A GPU is used when there is one. Rates count what one user waits for: pairs,
+questions, captions, images. Peak memory is what the path needs beyond the model and its inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests import twins
+from tests.bench_table import HEAD, Row, Timed, furthest, markdown, peak_memory, write
+from x2vlm.model.config import PRESETS
+from x2vlm.model.x2vlm import X2VLM
+from x2vlm.tasks.beam import Search, generate
+from x2vlm.tasks.evaluation import products
+from x2vlm.tasks.features import encode_tokens
+from x2vlm.tasks.ranking import Candidates, prepare, rank_answers
+from x2vlm.tasks.rerank import rerank
+
+CANDIDATES = 3128  # answers of VQAv2
+ANSWER_TOKENS = ([1, 2, 3, 4, 5, 8], [60, 25, 8, 4, 2, 1])  # lengths and their shares
+
+
+class Bench:
+    """What all paths share: size, device, how much to do."""
+
+    def __init__(self, size: str, quick: bool, device: str) -> None:
+        self.config, self.quick, self.device = PRESETS[size], quick, device
+        self.generator = torch.Generator().manual_seed(0)
+
+    def model(self, pixels: int, *heads: str) -> X2VLM:
+        """Random weights of this size; layers large enough that outputs depend on inputs."""
+        torch.manual_seed(0)
+        config = self.config.with_heads(heads=heads)
+        if config.vision.patch_size == 16:
+            config = config.with_image_size(pixels)
+        return X2VLM(config).eval().to(self.device)
+
+    def images(self, model: X2VLM, count: int) -> Tensor:
+        """Visual tokens (count, V, D) as an encoder would give them."""
+        vision = model.config.vision
+        tokens = torch.randn(count, vision.tokens, vision.width, generator=self.generator)
+        return tokens.to(self.device)
+
+    def texts(self, count: int, mean: float = 13.0) -> tuple[Tensor, Tensor]:
+        """Captions as long as those of COCO: 13 tokens on average, special ones included."""
+        length_B = torch.normal(mean, 2.4, (count,), generator=self.generator).round().clamp(7, 30)
+        mask_BL = torch.arange(int(length_B.max())) < length_B[:, None]
+        words = self.config.text.vocabulary
+        text_BL = torch.randint(5, words, mask_BL.shape, generator=self.generator) * mask_BL
+        return text_BL.to(self.device), mask_BL.to(self.device)
+
+    def time(self, work: Callable[[], Any], dtype: torch.dtype | None = None) -> Timed:
+        """Run once, without gradients, in autocast when a dtype is given."""
+        cast = torch.autocast(self.device, dtype) if dtype else nullcontext()
+        with torch.inference_mode(), cast, peak_memory(self.device) as peak:
+            start = time.perf_counter()
+            result = work()
+            if self.device == "cuda":
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - start
+        return Timed(seconds, peak[0], result)
+
+    def fast(self, work: Callable[[], Any], dtype: torch.dtype | None = None) -> Timed:
+        """`time` in the context in which tasks predict."""
+        with products():
+            return self.time(work, dtype)
+
+
+def bench_rerank(bench: Bench) -> Iterator[Row]:
+    """Matching scores of images with their 256 candidates each."""
+    model = bench.model(384, "contrastive", "matching")
+    images, count = (1, 32) if bench.quick else (1, 256)
+    image_NVD, (text_ML, mask_ML) = bench.images(model, images), bench.texts(count)
+    pairs = torch.cartesian_prod(torch.arange(images), torch.arange(count))
+    with torch.inference_mode():
+        texts = encode_tokens(model, text_ML, mask_ML)
+        rerank(model, image_NVD, texts, pairs[:16])
+        twins.rerank_scores(model, image_NVD, text_ML, mask_ML, pairs[:2])
+    twin = bench.time(lambda: twins.rerank_scores(model, image_NVD, text_ML, mask_ML, pairs))
+    for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
+        fast = bench.fast(lambda: rerank(model, image_NVD, texts, pairs), dtype)
+        spread = float(twin.result.float().std())
+        told = furthest(fast.result, twin.result) + (
+            f" (scores spread by {spread:.1e})" if dtype else ""
+        )
+        yield Row(f"re-ranking, {name}", "pairs", len(pairs), twin, fast, told)
+
+
+def bench_growth(bench: Bench) -> Iterator[Row]:
+    """How re-ranking grows: 100, 200, 400 images with 8 candidates each way."""
+    model = bench.model(384, "contrastive", "matching")
+    image_NVD, (text_ML, mask_ML) = bench.images(model, 4), bench.texts(64)
+    with torch.inference_mode():
+        texts = encode_tokens(model, text_ML, mask_ML)
+    for images in (10, 20, 40) if bench.quick else (100, 200, 400):
+        pairs = torch.cartesian_prod(torch.arange(images), torch.arange(16))
+        shown = {n: image_NVD[n % 4] for n in range(images)}
+        fast = bench.fast(lambda s=shown, p=pairs: rerank(model, s, texts, p))
+        yield Row(f"re-ranking, {images} images × 16 texts", "pairs", len(pairs), None, fast)
+
+
+def answers(bench: Bench) -> tuple[Tensor, Tensor]:
+    """A list shaped like VQAv2's 3,128 answers: most of one or two tokens, few long ones."""
+    rng = random.Random(0)
+    words = min(2800, bench.config.text.vocabulary - 10)
+    rows = []
+    for length in rng.choices(*ANSWER_TOKENS, k=CANDIDATES):
+        rows.append([2, *(rng.randint(5, words) for _ in range(length)), 3])
+    longest = max(map(len, rows))
+    text_CA = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+    return text_CA.to(bench.device), (text_CA != 0).to(bench.device)
+
+
+def bench_answering(bench: Bench) -> Iterator[Row]:
+    """Ranking 3,128 answers, from fused question states; then with the image at 480 pixels."""
+    model = bench.model(480, "decoder")
+    decoder, k = model.decoder, 16 if bench.quick else 128
+    assert decoder is not None
+    count = 2 if bench.quick else 8
+    text_CA, mask_CA = answers(bench)
+    text_BL, mask_BL = bench.texts(count, mean=9.0)
+    image_1VD = bench.images(model, 1)
+    with torch.inference_mode():
+        candidates = prepare(decoder, text_CA, mask_CA)
+        text_BLD = model.encode_text(text_BL, mask_BL)
+        states_BLD = model.fuse(text_BLD, mask_BL, model.memory(image_1VD))
+        rank_answers(decoder, states_BLD[:1], mask_BL[:1], candidates, 2)
+    for keep in (k, None):
+        fast = bench.fast(lambda n=keep: rank_answers(decoder, states_BLD, mask_BL, candidates, n))
+        if keep is None:
+            yield Row("answer ranking, all candidates", "questions", count, None, fast)
+            continue
+        twin = bench.time(
+            lambda n=keep: twins.rank_answers(decoder, states_BLD, mask_BL, text_CA, mask_CA, n)
+        )
+        same = int((twin.result[0][:, 0] == fast.result[0][:, 0]).sum())
+        told = f"{furthest(fast.result[1], twin.result[1])}; {same} of {count} answers equal"
+        yield Row(f"answer ranking, k = {keep}", "questions", count, twin, fast, told)
+    listed = (text_CA, mask_CA, candidates)
+    yield _end_to_end(bench, model, listed, (text_BL[:5], mask_BL[:5]), k)
+
+
+def _end_to_end(
+    bench: Bench,
+    model: X2VLM,
+    listed: tuple[Tensor, Tensor, Candidates],
+    asked: tuple[Tensor, Tensor],
+    k: int,
+) -> Row:
+    """Pixels to answers for the (up to) five questions about one image."""
+    side, decoder = model.config.vision.image_size, model.decoder
+    assert decoder is not None
+    image_BCHW = torch.randn(1, 3, side, side, generator=bench.generator).to(bench.device)
+    text_CA, mask_CA, candidates = listed
+
+    def fused(text: Tensor, mask: Tensor) -> Tensor:
+        memory = model.memory(model.encode_image(image_BCHW))
+        return model.fuse(model.encode_text(text, mask), mask, memory)
+
+    def plain() -> list[int]:
+        found = []
+        for text_L, mask_L in zip(*asked, strict=True):
+            text, mask = (twins.pad_to(part[None], twins.PADDED) for part in (text_L, mask_L))
+            index, _ = twins.rank_answers(decoder, fused(text, mask), mask, text_CA, mask_CA, k)
+            found.append(int(index[0, 0]))
+        return found
+
+    def quick() -> list[int]:
+        index, _ = rank_answers(decoder, fused(*asked), asked[1], candidates, k)
+        return [int(best) for best in index[:, 0]]
+
+    twin, fast = bench.time(plain), bench.fast(quick)
+    count = len(asked[0])
+    same = sum(a == b for a, b in zip(twin.result, fast.result, strict=True))
+    name = f"answering from pixels, {side} px, {count} questions an image"
+    return Row(name, "questions", count, twin, fast, f"{same} of {count} answers equal")
+
+
+def bench_captioning(bench: Bench) -> Iterator[Row]:
+    """Three beams, at most 20 tokens, from visual tokens at 384 pixels."""
+    model = bench.model(384, "mlm")
+    for parameter in (*model.fusion.parameters(), *model.text.layers.parameters()):
+        if parameter.dim() > 1:  # so that the next word depends on the image and the words before
+            torch.nn.init.normal_(parameter, std=0.06)
+    count = 2 if bench.quick else 8
+    image_BVD = bench.images(model, count)
+    search = Search((2, 5, 6, 7), 4, 3, beams=3, min_length=5, max_length=8 if bench.quick else 20)
+    fast = bench.fast(lambda: generate(model, image_BVD, search))
+    twin = bench.time(lambda: twins.beam_captions(model, image_BVD, search))
+    same = sum(a == b for a, b in zip(twin.result, fast.result, strict=True))
+    yield Row(
+        "captioning, 3 beams", "captions", count, twin, fast, f"{same} of {count} captions equal"
+    )
+
+
+def bench_features(bench: Bench) -> Iterator[Row]:
+    """Images one by one against full batches; texts padded to 40 against sorted by length."""
+    model = bench.model(384, "contrastive")
+    side, images, count = model.config.vision.image_size, 2 if bench.quick else 8, 64
+    image_BCHW = torch.randn(images, 3, side, side, generator=bench.generator).to(bench.device)
+    twin = bench.time(lambda: torch.cat([model.encode_image(image[None]) for image in image_BCHW]))
+    fast = bench.fast(lambda: model.encode_image(image_BCHW))
+    yield Row(
+        f"images, {side} px", "images", images, twin, fast, furthest(fast.result, twin.result)
+    )
+    text_BL, mask_BL = bench.texts(count)
+    padded = twins.pad_to(text_BL, twins.PADDED), twins.pad_to(mask_BL, twins.PADDED)
+    twin = bench.time(lambda: model.text_feature(model.encode_text(*padded)))
+    fast = bench.fast(lambda: encode_tokens(model, text_BL, mask_BL).feature_NE)
+    yield Row("texts", "texts", count, twin, fast, furthest(fast.result, twin.result))
+
+
+PATHS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "rerank": bench_rerank,
+    "answering": bench_answering,
+    "captioning": bench_captioning,
+    "features": bench_features,
+    "growth": bench_growth,
+}
+
+
+def main(arguments: Sequence[str]) -> list[Row]:
+    """Run the paths and print each row as it comes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--size", default="base", choices=sorted(PRESETS))
+    parser.add_argument("--quick", action="store_true", help="few inputs: does it run")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's own number")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", action="append", choices=sorted(PATHS), help="this path alone")
+    parser.add_argument("--out", type=Path, help="Markdown file to write the table to")
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    bench = Bench(given.size, given.quick, given.device)
+    rows: list[Row] = []
+    print(" | ".join(HEAD), flush=True)
+    for name in given.only or PATHS:
+        for row in PATHS[name](bench):
+            rows.append(row)
+            print(" | ".join(row.cells()), flush=True)
+    command = shlex.join(["python", "-m", "tests.bench", *arguments])
+    if given.out:
+        write(given.out, markdown(rows, command, given.device))
+    return rows
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
