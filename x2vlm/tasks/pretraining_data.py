@@ -162,9 +162,10 @@ class Preparer:
         for text, box in zip(texts, boxes, strict=True):
             moved = move_box(box, image.size, crop, flipped)
             kept = _clip(moved)
-            if len(concepts) < self.max_regions and kept is not None:
-                if kept[2] * kept[3] > self.min_in_image * moved[2] * moved[3]:
-                    concepts.append(Concept(text, kept, True))
+            if kept is None or len(concepts) == self.max_regions:
+                continue
+            if kept[2] * kept[3] > self.min_in_image * moved[2] * moved[3]:
+                concepts.append(Concept(text, kept, True))
         square = resize(image.crop(crop), self.image_size)
         square = ImageOps.mirror(square) if flipped else square
         if self.augment:
