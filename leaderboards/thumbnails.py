@@ -1,0 +1,68 @@
+"""Small pictures for the sample browser, each written once; a few frames stand for a video."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TypedDict
+
+from PIL import Image
+
+from x2vlm.data.decode import open_image
+from x2vlm.data.video import read_frames
+from x2vlm.errors import MediaError
+from x2vlm.types import Media
+
+SIDE = 384
+"""Longest side in pixels; smaller pictures keep their size."""
+
+FRAMES = 4
+
+
+class Picture(TypedDict):
+    """src: one path per frame, relative to the site; width, height: pixels of the original.
+    error: why there is none."""
+
+    src: list[str]
+    width: int
+    height: int
+    error: str
+
+
+class Thumbnails:
+    """Writes thumbnails into `out`/media. failed: path -> reason of media that could not be read."""
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / "media"
+        self.failed: dict[str, str] = {}
+        self._made: dict[tuple[str, str, int], Picture] = {}
+
+    def __call__(self, media: Media) -> Picture:
+        """The pictures of one image or video, made on first use."""
+        key = (media.path, media.kind, hash(media.inline))
+        if key not in self._made:
+            self._made[key] = self._make(media)
+        return self._made[key]
+
+    def _make(self, media: Media) -> Picture:
+        try:
+            if media.kind == "image":
+                pictures = [open_image(media)]
+            else:
+                pictures = read_frames(media, FRAMES)
+        except MediaError as error:
+            self.failed[media.path] = error.what
+            return Picture(src=[], width=1, height=1, error=error.what)
+        width, height = pictures[0].size
+        sources = list(dict.fromkeys(self._save(picture) for picture in pictures))
+        return Picture(src=sources, width=width, height=height, error="")
+
+    def _save(self, picture: Image.Image) -> str:
+        small = picture.convert("RGB")
+        small.thumbnail((SIDE, SIDE))
+        name = hashlib.sha256(repr(small.size).encode() + small.tobytes()).hexdigest()[:20] + ".jpg"
+        path = self.folder / name[:2] / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            small.save(path, quality=88, subsampling=0)
+        return f"media/{name[:2]}/{name}"
