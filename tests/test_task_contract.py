@@ -25,7 +25,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "answering": {"candidates": COLOURS, "k": 3},
     "captioning": {"max_length": 6, "min_length": 1, "beams": 2},
     "matching": {},
-    "attributes": {"labels": COLOURS, "prompts": [[f"a {c} {{noun}}", c] for c in COLOURS]},
+    "attributes": {"labels": COLOURS, "templates": {"is": ["a {words} {noun}", "{words}"]}},
 }
 TRAINED = ("retrieval", "grounding", "classification", "answering", "captioning")
 
@@ -156,7 +156,7 @@ def test_a_model_without_the_head_is_refused() -> None:
         ("classification", {"images": 3}, "1 or 2 images"),
         ("answering", {"rule": "both"}, "official"),
         ("captioning", {"min_length": 9}, "min_length"),
-        ("attributes", {"prompts": [["a"]]}, "prompts"),
+        ("attributes", {"templates": {"has": ["a"]}}, "templates"),
         ("attributes", {"variant": "boxes"}, "variant"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from pathlib import Path
 from typing import Any
@@ -309,10 +310,33 @@ def test_attributes_average_their_prompts(score: str, variant: str) -> None:
 
 
 def test_a_box_without_nouns_is_an_object() -> None:
-    task = make("attributes", prompts=[[f"a {c} {{noun}}"] for c in COLOURS])
+    task = make("attributes", templates={"is": ["a {words} {noun}"]})
     row = small.record("b0", images=(small.picture(3, "red"),), box=[4, 8, 24, 32])
     named = small.record("b0", "object", images=row.images, box=[4, 8, 24, 32])
     assert predictions(task, [row]) == predictions(task, [named])
+
+
+def test_synonyms_and_kinds_of_attributes_make_the_prompts() -> None:
+    templates = {"is": ["a {words} {noun}"], "has": ["a {noun} with {words}"]}
+    task = make("attributes", labels=("colour:red/dark red", "part:left"), templates=templates)
+    row = small.record("b0", "square", images=(small.picture(3),), box=[4, 8, 24, 32])
+    facts = ({"is_has": "is"}, {"is_has": "has"})
+    row = dataclasses.replace(row, tags={"attributes": facts})
+    scores = predictions(task, [row])[row.id]["scores"]
+    batch = next(iter(evaluation_loader(task, [row], batch_size=1)))
+    model = task.model
+    with torch.inference_mode():
+        image_1VD = model.encode_image(batch.image)
+        feature_E = model.image_feature(model.regions(image_1VD, batch.target["patches_BV"], [0]))[
+            0
+        ]
+        texts = ["a red square", "a dark red square", "a square with left"]
+        feature_XE = model.text_feature(model.encode_text(*TOKENIZER.encode(texts, 40)))
+        red, dark, left = (feature_XE @ feature_E).tolist()
+    assert scores == pytest.approx([(red + dark) / 2, left], abs=1e-5)
+    short = dataclasses.replace(row, tags={"attributes": facts[:1]})
+    with pytest.raises(DataError, match="1 attributes described, 2 to score"):
+        predictions(task, [short])
 
 
 def test_the_largest_batch_is_at_least_one() -> None:

@@ -7,8 +7,9 @@ X prompts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -33,14 +34,24 @@ Variant = Literal["regions", "crops"]
 Score = Literal["features", "matching"]
 NOUN = "object"  # what a box whose record names no noun is called
 KEPT = 128  # sets of nouns whose encoded prompts are kept
+TEMPLATES = MappingProxyType({
+    "is": ("a {words} {noun}", "the {noun} is {words}", "a photo of a {noun} that is {words}"),
+    "has": (
+        "a {noun} with {words}", "the {noun} has {words}", "a photo of a {noun} that has {words}"
+    ),
+})  # fmt: skip
+Described = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of an object, and the kind of each attribute: what its prompts depend on."""
 
 
 class Attributes(Task):
-    """labels: names of the attributes. prompts: per attribute the texts that describe it, in which
-    {noun} stands for each of a record's texts (the names of its object); scores of all prompts of
-    an attribute are averaged. variant: "regions" encodes an image once and takes the patches of
-    each box, "crops" encodes each box as an image of its own. score: cosine of the features, or
-    the matching head's logit."""
+    """labels: names of the attributes, "type:word/word" or "word/word", the words synonyms.
+    templates: prompts by kind of attribute, in which {words} stands for each of the synonyms and
+    {noun} for each of a record's texts (the names of its object); an attribute's kind is "is"
+    unless the record's tag "attributes" says otherwise ("is_has"). Scores of all prompts of an
+    attribute are averaged. variant: "regions" encodes an image once and takes the patches of each
+    box, "crops" encodes each box as an image of its own. score: cosine of the features, or the
+    matching head's logit."""
 
     name: ClassVar[str] = "attributes"
 
@@ -50,23 +61,21 @@ class Attributes(Task):
         tokenizer: Tokenizer,
         *,
         labels: Sequence[str],
-        prompts: Sequence[Sequence[str]],
+        templates: Mapping[str, Sequence[str]] = TEMPLATES,
         variant: Variant = "regions",
         score: Score = "features",
         max_tokens: int = 40,
     ) -> None:
         super().__init__(model, tokenizer)
-        if len(labels) != len(prompts) or not all(prompts):
-            raise ConfigError(
-                f"{len(labels)} attributes but prompts for {sum(map(bool, prompts))} of them"
-            )
+        if not templates.get("is") or not all(templates.values()):
+            raise ConfigError(f'attributes need templates of kind "is", got {dict(templates)}')
         if variant not in ("regions", "crops") or score not in ("features", "matching"):
             raise ConfigError(
                 f"attributes cannot be scored as variant={variant!r}, score={score!r}"
             )
-        self.labels, self.prompts = tuple(labels), tuple(map(tuple, prompts))
+        self.labels, self.templates = tuple(labels), templates
         self.variant, self.score, self.max_tokens = variant, score, max_tokens
-        self._known: dict[tuple[str, ...], Prompts] = {}
+        self._known: dict[Described, Prompts] = {}
 
     @classmethod
     def heads(cls, **_: object) -> dict[str, object]:
@@ -82,7 +91,7 @@ class Attributes(Task):
 
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """image: without repeats. target: rows, the image of each box; patches_BV, the visual
-        tokens inside it; nouns, the names of each object."""
+        tokens inside it; described, the names of each object and the kinds of the attributes."""
         if train:
             raise ConfigError("attributes are zero-shot; train retrieval or pre-training instead")
         vision = self.model.config.vision
@@ -95,8 +104,9 @@ class Attributes(Task):
             )
             for sample in samples
         ]
-        nouns = [tuple(map(clean_caption, s.record.texts)) or (NOUN,) for s in samples]
-        target = {"rows": rows, "patches_BV": torch.from_numpy(np.stack(masks)), "nouns": nouns}
+        described = [self._described(sample.record) for sample in samples]
+        patches_BV = torch.from_numpy(np.stack(masks))
+        target = {"rows": rows, "patches_BV": patches_BV, "described": described}
         return Batch(tuple(sample.record.id for sample in samples), image, target=target)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -122,8 +132,8 @@ class Attributes(Task):
 
     def _by_features(self, batch: Batch) -> Iterator[Tensor]:
         feature_BE = self.model.image_feature(self._regions(batch)[1]).float().cpu()
-        for feature_E, nouns in zip(feature_BE, batch.target["nouns"], strict=True):
-            yield self._prompts(nouns).feature_AE @ feature_E
+        for feature_E, described in zip(feature_BE, batch.target["described"], strict=True):
+            yield self._prompts(described).feature_AE @ feature_E
 
     def _by_matching(self, batch: Batch) -> Iterator[Tensor]:
         model, target = self.model, batch.target
@@ -132,26 +142,42 @@ class Attributes(Task):
         if self.variant == "regions":
             memory = model.region_memory(memory, region_BVD, target["patches_BV"], target["rows"])
         rows = target["rows"] if self.variant == "crops" else torch.arange(len(region_BVD))
-        for row, nouns in zip(rows.tolist(), target["nouns"], strict=True):
-            prompts = self._prompts(nouns)
+        for row, described in zip(rows.tolist(), target["described"], strict=True):
+            prompts = self._prompts(described)
             score_X = prompts.scorer.score(memory.select([row]), range(len(prompts.attribute_X)))
             yield _means(score_X.cpu(), prompts.attribute_X, len(self.labels))
 
-    def _prompts(self, nouns: tuple[str, ...]) -> Prompts:
+    def _described(self, record: Record) -> Described:
+        nouns = tuple(map(clean_caption, record.texts)) or (NOUN,)
+        facts = record.tags.get("attributes") or [{}] * len(self.labels)
+        if len(facts) != len(self.labels):
+            raise DataError(
+                f"{len(facts)} attributes described, {len(self.labels)} to score",
+                source=record.source or record.id,
+            )
+        kinds = tuple(fact.get("is_has", "is") for fact in facts)
+        return nouns, tuple(kind if kind in self.templates else "is" for kind in kinds)
+
+    def _prompts(self, described: Described) -> Prompts:
         """The prompts about an object of these names, encoded once and kept for the next box."""
-        if nouns not in self._known:
-            texts, attributes = [], []
-            for attribute, prompts in enumerate(self.prompts):
-                for prompt in prompts:
-                    filled = {prompt.replace("{noun}", noun): None for noun in nouns}
-                    texts += list(filled)
-                    attributes += [attribute] * len(filled)
-            cleaned = [clean_caption(text) for text in texts]
+        if described not in self._known:
+            nouns, kinds = described
+            texts: list[str] = []
+            attributes: list[int] = []
+            for attribute, (label, kind) in enumerate(zip(self.labels, kinds, strict=True)):
+                filled = {
+                    clean_caption(template.replace("{noun}", noun).replace("{words}", words))
+                    for template in self.templates[kind]
+                    for words in label.rpartition(":")[2].split("/")
+                    for noun in nouns
+                }
+                texts += sorted(filled)
+                attributes += [attribute] * len(filled)
             if len(self._known) >= KEPT:
                 self._known.pop(next(iter(self._known)))
-            encoded = encode_texts(self.model, self.tokenizer, cleaned, self.max_tokens)
-            self._known[nouns] = Prompts(self.model, encoded, attributes, len(self.labels))
-        return self._known[nouns]
+            encoded = encode_texts(self.model, self.tokenizer, texts, self.max_tokens)
+            self._known[described] = Prompts(self.model, encoded, attributes, len(self.labels))
+        return self._known[described]
 
 
 class Prompts:
