@@ -6,6 +6,7 @@ pixels, F frames, V = 1 + P patches.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,8 +109,10 @@ def patch_mask(box_xywh: Sequence[float], image_size: int, patch_size: int) -> N
     grid = image_size // patch_size
 
     def span(start: float, length: float) -> slice:
-        first = min(max(int(np.floor(start / patch_size)), 0), grid - 1)
-        return slice(first, max(first + 1, min(int(np.ceil((start + length) / patch_size)), grid)))
+        # Rounded, so that fractions of a patch border turned back into pixels stay on the border.
+        low, high = round(start / patch_size, 9), round((start + length) / patch_size, 9)
+        first = min(max(math.floor(low), 0), grid - 1)
+        return slice(first, max(first + 1, min(math.ceil(high), grid)))
 
     inside = np.zeros((grid, grid), dtype=bool)
     inside[span(y, h), span(x, w)] = True

@@ -1,6 +1,6 @@
 """Masked language modelling: which tokens are hidden, and how.
 
-`mask_tokens` hides words in place (pre-training). `prepend_masks` puts a [MASK] in front of each
+`mask_tokens` hides words in place (pre-training). `prepend_at` puts a [MASK] in front of each
 chosen token at the same position (captioning), so that the text itself stays whole and training
 looks like generation. Source: the official masking of pre-training and captioning.
 Axes: B batch, L tokens, M masks of the row with most.
@@ -111,32 +111,13 @@ def mask_tokens(
     return Masked(hidden_BL, *_pad(rows, targets))
 
 
-def prepend_masks(
-    text_BL: Tensor,
-    mask_BL: Tensor,
-    tokenizer: Tokenizer,
-    rng: np.random.Generator,
-    prompt: int,
-    probability: float = 0.6,
-    max_masks: int = 18,
-) -> Prepended:
-    """Put a [MASK] in front of about `probability` of the tokens after [CLS] and `prompt` tokens.
-
-    text_BL int64, mask_BL True on tokens. See Prepended for the result.
-    """
-    texts, chosen = [], []
-    for b, length in enumerate(mask_BL.sum(1).tolist()):
-        text = text_BL[b, :length].tolist()
-        starts = tokenizer.starts_word(text).tolist()
-        texts.append(text)
-        chosen.append(choose(starts, rng, probability, max_masks, prompt))
-    return prepend_at(texts, chosen, tokenizer.mask, tokenizer.pad)
-
-
 def prepend_at(
     texts: Sequence[Sequence[int]], chosen: Sequence[Sequence[int]], mask: int, pad: int
 ) -> Prepended:
-    """`prepend_masks` with the positions given: chosen[b] are indices into texts[b]."""
+    """Put the id `mask` in front of the tokens at chosen[b] (from `choose`) of each row of ids.
+
+    Padded with `pad`; see Prepended for the result.
+    """
     length = max(len(text) + len(set(row)) for text, row in zip(texts, chosen, strict=True))
     text_BL = torch.full((len(texts), length), pad, dtype=torch.int64)
     position_BL = torch.zeros((len(texts), length), dtype=torch.int64)

@@ -1,0 +1,284 @@
+"""Rows of pre-training shards -> samples: images, regions, videos, parallel text.
+
+Formats (all fields JSON): image {"binary": base64 | "image": path, "desc" | "caption": texts};
+region the same with "elems": [{"bb": [x, y, w, h], "caption": texts, "attributes"?: texts}] and the
+caption optional; video {"video_frames": [base64, …] or clips of them | "video": path, "text":
+texts}; parallel {"source_text", "target_text"}. "texts" is a text, a list, or {language: text}.
+Axes: C channels, H W pixels, F frames, N concepts.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from x2vlm.data.augment import COLOUR, RandAugment, apply
+from x2vlm.data.image import (
+    Box,
+    Pixels,
+    TrainTransform,
+    crop_around,
+    move_box,
+    open_image,
+    resize,
+    says_side,
+    to_tensor,
+)
+from x2vlm.data.text import clean_caption
+from x2vlm.data.video import read_frames
+from x2vlm.errors import DataError
+from x2vlm.types import Media, Record
+
+WHOLE: Box = (0.5, 0.5, 1.0, 1.0)
+"""the box of a caption of the whole image"""
+_WORDLESS = frozenset({"[Music]"})
+"""transcripts of clips in which nobody speaks"""
+
+
+@dataclass(frozen=True, slots=True)
+class Concepts:
+    """One row, prepared.
+
+    image: CHW, FCHW for a video, None for parallel text. texts: cleaned; one for images and
+    videos, N for regions, two for parallel text. boxes: one (cx, cy, w, h) in fractions per text,
+    WHOLE where the text is about everything. is_box: False for those. seed: for what collate draws.
+    """
+
+    image: Tensor | None
+    texts: tuple[str, ...]
+    boxes: tuple[Box, ...]
+    is_box: tuple[bool, ...]
+    seed: int
+    source: str
+
+
+class Parser(Protocol):
+    """Makes Concepts of a row."""
+
+    def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
+        """DataError (MediaError for pixels) names `source` when the row is bad."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageText:
+    """Images with captions. language: of captions by language; None draws one."""
+
+    transform: TrainTransform
+    max_words: int = 40
+    language: str | None = None
+    root: Path = Path()
+
+    def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
+        """See Parser."""
+        texts = row.get("desc", row.get("caption"))
+        text = _text(texts, rng, self.language, self.max_words, source)
+        image = _image(row, self.root, source)
+        return _whole(self.transform, [image], (text,), rng, source)
+
+
+@dataclass(frozen=True)
+class VideoText:
+    """Videos with a text each, or clips of which one is drawn."""
+
+    transform: TrainTransform
+    frames: int
+    max_words: int = 40
+    language: str | None = None
+    root: Path = Path()
+
+    def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
+        """See Parser."""
+        texts, encoded = row.get("text", row.get("caption")), row.get("video_frames")
+        if encoded and isinstance(encoded[0], list):
+            spoken = [i for i, text in enumerate(texts or ()) if text not in _WORDLESS]
+            if not spoken or max(spoken) >= len(encoded):
+                raise DataError("clips and texts do not match", source=source)
+            clip = spoken[int(rng.integers(len(spoken)))]
+            texts, encoded = texts[clip], encoded[clip]
+        text = _text(texts, rng, self.language, self.max_words, source)
+        if encoded:
+            inline = tuple(_bytes(frame, source) for frame in encoded)
+            media = Media(source, "frames", inline)
+        elif isinstance(row.get("video"), str):
+            media = Media(str(self.root / row["video"]), "video")
+        else:
+            raise DataError("has neither video_frames nor video", source=source)
+        return _whole(self.transform, [read_frames(media, self.frames, rng)], (text,), rng, source)
+
+
+@dataclass(frozen=True)
+class ParallelText:
+    """A text and its translation."""
+
+    max_words: int = 64
+
+    def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
+        """See Parser."""
+        pair = tuple(
+            _text(row.get(name), rng, None, self.max_words, source)
+            for name in ("source_text", "target_text")
+        )
+        return Concepts(None, pair, (WHOLE,) * 2, (False,) * 2, _seed(rng), source)
+
+
+@dataclass(frozen=True)
+class RegionText:
+    """Images with objects and regions: a random crop around one of them, and those that survive.
+
+    max_regions: most concepts of an image, its caption included. min_share: a concept stays when
+    more of its box than this is inside the crop; its box is clipped.
+    """
+
+    size: int
+    max_regions: int = 5
+    min_share: float = 0.5
+    max_words: int = 40
+    language: str | None = None
+    root: Path = Path()
+    augment: RandAugment = field(default_factory=lambda: RandAugment(operations=COLOUR))
+
+    def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
+        """See Parser."""
+        image = _image(row, self.root, source)
+        elems = row.get("elems")
+        if not isinstance(elems, list) or not elems:
+            raise DataError("has no elems", source=source, expected="a list of objects")
+        boxes = [_fractions(elem, image.size, source) for elem in elems]
+        crop = crop_around(boxes[int(rng.integers(len(boxes)))], image.size, rng)
+        flipped = bool(rng.random() < 0.5) and not says_side(_all_texts(row))
+        square = resize(image.crop(crop), self.size)
+        square = apply(ImageOps.mirror(square) if flipped else square, self.augment.draw(rng))
+
+        found: list[tuple[str, Box, bool]] = []
+        if "caption" in row:
+            found.append((self._words(row["caption"], rng, source), WHOLE, False))
+        for index in rng.permutation(len(elems)).tolist():
+            inside = _clip(move_box(boxes[index], image.size, crop, flipped), self.min_share)
+            if len(found) < self.max_regions and inside is not None:
+                found.append((self._named(elems[index], rng, source), inside, True))
+        texts, kept, is_box = zip(*found, strict=True)
+        return Concepts(to_tensor(square), texts, kept, is_box, _seed(rng), source)
+
+    def _words(self, texts: object, rng: np.random.Generator, source: str) -> str:
+        return _text(texts, rng, self.language, self.max_words, source)
+
+    def _named(self, elem: Mapping[str, Any], rng: np.random.Generator, source: str) -> str:
+        name = _choose(elem.get("caption"), rng, self.language, source)
+        if "attributes" in elem:
+            name = f"{_choose(elem['attributes'], rng, self.language, source)} {name}"
+        return _text(name, rng, None, self.max_words, source)
+
+
+def _whole(
+    transform: TrainTransform,
+    pixels: Sequence[Pixels],
+    texts: tuple[str, ...],
+    rng: np.random.Generator,
+    source: str,
+) -> Concepts:
+    """Concepts of a whole image or video, prepared by `transform`."""
+    sample = transform(Record(source, (), texts), pixels, rng)
+    return Concepts(sample.images[0], texts, (WHOLE,), (False,), _seed(rng), source)
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**63))
+
+
+def _choose(texts: object, rng: np.random.Generator, language: str | None, source: str) -> str:
+    """One text out of a text, a list, or texts by language."""
+    if isinstance(texts, list) and texts:
+        texts = texts[int(rng.integers(len(texts)))]
+    if isinstance(texts, dict) and texts:
+        if language is not None and language not in texts:
+            raise DataError(f"has no text in {language!r}", source=source)
+        names = sorted(texts)
+        texts = texts[language or names[int(rng.integers(len(names)))]]
+        if isinstance(texts, list):
+            return _choose(texts, rng, language, source)
+    if not isinstance(texts, str):
+        raise DataError(
+            f"text is {texts!r:.40}", source=source, expected="a text, a list, or {language: text}"
+        )
+    return texts
+
+
+def _text(
+    texts: object, rng: np.random.Generator, language: str | None, max_words: int, source: str
+) -> str:
+    try:
+        return clean_caption(_choose(texts, rng, language, source), max_words)
+    except DataError as error:
+        raise DataError(error.what, source=source, expected=error.expected) from None
+
+
+def _all_texts(row: Mapping[str, Any]) -> list[str]:
+    """Every text of a region row, of any language."""
+    found: list[str] = []
+    pending = [row.get("caption"), *(elem.get("caption") for elem in row["elems"])]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+    return found
+
+
+def _bytes(value: object, source: str) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    try:
+        return base64.b64decode(str(value), validate=True)
+    except ValueError as error:
+        raise DataError(f"image is not base64 ({error})", source=source) from None
+
+
+def _image(row: Mapping[str, Any], root: Path, source: str) -> Image.Image:
+    """From "binary" (bytes or base64), or "image": path, bytes, or the hub's {"bytes", "path"}."""
+    value = row.get("binary", row.get("image"))
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if "binary" in row or isinstance(value, bytes):
+        return open_image(Media(source, inline=(_bytes(value, source),)))
+    if not isinstance(value, str):
+        raise DataError("has neither binary nor image", source=source)
+    return open_image(Media(str(root / value)))
+
+
+def _fractions(elem: Any, size: tuple[int, int], source: str) -> Box:
+    """ "bb" [x, y, w, h] in pixels -> (cx, cy, w, h), clipped to the image."""
+    try:
+        x, y, w, h = (float(value) for value in elem["bb"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError("elem without bb", source=source, expected="[x, y, w, h]") from None
+    left, right = max(x, 0.0), min(x + w, size[0])
+    top, bottom = max(y, 0.0), min(y + h, size[1])
+    if not (left < right and top < bottom):
+        raise DataError(
+            f"box {elem['bb']} has no area inside its image of {size[0]} x {size[1]} pixels",
+            source=source,
+        )
+    cx, cy = (left + right) / 2 / size[0], (top + bottom) / 2 / size[1]
+    return cx, cy, (right - left) / size[0], (bottom - top) / size[1]
+
+
+def _clip(box: Box, min_share: float) -> Box | None:
+    """The part of `box` inside the unit square; None when it is no more than `min_share` of it."""
+    cx, cy, w, h = box
+    left, right = max(cx - w / 2, 0.0), min(cx + w / 2, 1.0)
+    top, bottom = max(cy - h / 2, 0.0), min(cy + h / 2, 1.0)
+    inside = max(right - left, 0.0) * max(bottom - top, 0.0)
+    if inside <= min_share * w * h:
+        return None
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top

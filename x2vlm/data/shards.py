@@ -1,0 +1,214 @@
+"""Shards of pre-training data: JSON lines (plain or gzip), tar (members grouped by name), Parquet.
+
+No torch here. A row leaves as it is stored, one JSON line of bytes or a mapping, so that only the
+worker that needs it pays for decoding. Reading holds one row (Parquet: a few) in memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import glob
+import gzip
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from x2vlm.errors import DataError
+
+Row = bytes | Mapping[str, Any]
+Format = Literal["jsonl", "jsonl.gz", "tar", "parquet"]
+
+_IMAGES = {"jpg", "jpeg", "png", "webp"}
+_PARQUET_ROWS = 64  # decoded at a time
+
+
+def find_shards(patterns: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The shard files of folders, files and glob patterns, sorted by path; DataError when none."""
+    found: set[Path] = set()
+    for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
+        path = Path(pattern)
+        matches = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(pattern)))  # noqa: PTH207
+        found.update(match for match in matches if match.is_file() and _reader(match))
+    if not found:
+        raise DataError(
+            "no shard found",
+            source=str(patterns),
+            expected="files *.jsonl, *.jsonl.gz, *.tar, *.tar.gz or *.parquet",
+            fix="make them with: x2vlm data shards",
+        )
+    return sorted(found)
+
+
+def read_rows(path: Path, first: int = 0) -> Iterator[tuple[int, Row]]:
+    """(row number from 0, row) of one shard, beginning with row `first`.
+
+    Raises DataError when the shard itself is broken: then nobody knows how much of it is lost.
+    """
+    reader = _reader(path)
+    if reader is None:
+        raise DataError("is no shard", source=str(path), expected="jsonl, jsonl.gz, tar or parquet")
+    row = first
+    try:
+        for row, value in reader(path, first):
+            yield row, value
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise DataError(
+            f"shard is broken ({type(error).__name__}: {error})",
+            source=f"{path}:{row + 1}",
+            fix="get or build this shard again",
+        ) from error
+
+
+def decode_row(row: Row, source: str) -> Mapping[str, Any]:
+    """A row as a mapping; DataError names it when it is no JSON object."""
+    if not isinstance(row, bytes):
+        return row
+    try:
+        value = json.loads(row)
+    except ValueError as error:
+        raise DataError(f"is not JSON ({error})", source=source) from None
+    if not isinstance(value, dict):
+        raise DataError(f"is a {type(value).__name__}", source=source, expected="a JSON object")
+    return value
+
+
+def _reader(path: Path) -> Callable[[Path, int], Iterator[tuple[int, Row]]] | None:
+    name = path.name.lower()
+    if name.endswith((".jsonl", ".jsonl.gz", ".json.gz", ".ndjson")):
+        return _lines
+    if name.endswith((".tar", ".tar.gz", ".tgz")):
+        return _members
+    return _table if name.endswith(".parquet") else None
+
+
+def _lines(path: Path, first: int) -> Iterator[tuple[int, Row]]:
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rb") as stream:
+        for number, line in enumerate(stream):
+            if number >= first and not line.isspace():
+                yield number, line
+
+
+def _members(path: Path, first: int) -> Iterator[tuple[int, Row]]:
+    """Members a/b.jpg, a/b.json, a/b.txt are row "a/b": binary, the fields of the JSON, caption."""
+    number, key, row = -1, None, dict[str, Any]()
+    with tarfile.open(path, "r|*") as archive:
+        while (member := archive.next()) is not None:
+            vars(archive)["members"] = []  # it would remember every member that it has passed
+            if not member.isfile():
+                continue
+            folder, _, base = member.name.rpartition("/")
+            stem, _, extension = base.partition(".")
+            if key != (folder, stem):
+                if number >= first:
+                    yield number, row
+                number, key, row = number + 1, (folder, stem), {}
+            stream = archive.extractfile(member)
+            if number >= first and stream is not None:
+                row |= _field(extension.lower(), stream.read())
+    if number >= first:
+        yield number, row
+
+
+def _field(extension: str, content: bytes) -> dict[str, Any]:
+    if extension in _IMAGES:
+        return {"binary": content}
+    if extension == "txt":
+        return {"caption": content.decode("utf-8", errors="replace")}
+    if extension == "json":
+        with contextlib.suppress(ValueError):
+            fields = json.loads(content)
+            if isinstance(fields, dict):
+                return fields
+        return {"malformed": extension}
+    return {extension: content}
+
+
+def _table(path: Path, first: int) -> Iterator[tuple[int, Row]]:
+    from pyarrow import ArrowException, parquet  # slow to import, and only for this format
+
+    try:
+        with parquet.ParquetFile(path) as table:
+            number, groups = 0, list(range(table.num_row_groups))
+            while groups and number + table.metadata.row_group(groups[0]).num_rows <= first:
+                number += table.metadata.row_group(groups.pop(0)).num_rows
+            for batch in table.iter_batches(_PARQUET_ROWS, row_groups=groups):
+                for row in batch.to_pylist():
+                    if number >= first:
+                        yield number, {name: v for name, v in row.items() if v is not None}
+                    number += 1
+    except ArrowException as error:
+        raise OSError(str(error)) from error
+
+
+def write_shards(
+    rows: Iterable[Mapping[str, Any]],
+    folder: Path,
+    rows_per_shard: int = 10_000,
+    form: Format = "jsonl.gz",
+) -> list[Path]:
+    """Write `rows` (JSON values; "binary" is base64) as shards 000000.FORM, 000001.FORM, …
+
+    Each is written beside its place and renamed, so a shard that exists is whole. At least one
+    shard is written. Returns their paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    pending = iter(rows)
+    row = next(pending, None)
+    while row is not None or not written:
+        path = folder / f"{len(written):06d}.{form}"
+        partial = path.with_name(path.name + ".partial")
+        with _writer(partial, form) as write:
+            count = 0
+            while row is not None and count < rows_per_shard:
+                write(row)
+                row, count = next(pending, None), count + 1
+        partial.replace(path)
+        written.append(path)
+    return written
+
+
+@contextlib.contextmanager
+def _writer(path: Path, form: Format) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    if form == "tar":
+        with tarfile.open(path, "w") as archive:
+            yield _tar_writer(archive)
+    elif form == "parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        held: list[Mapping[str, Any]] = []
+        yield held.append
+        parquet.write_table(pyarrow.Table.from_pylist(held), path, row_group_size=_PARQUET_ROWS)
+    else:
+        # mtime and name are left out of gzip's header: the same rows give the same bytes
+        with contextlib.ExitStack() as stack:
+            stream: Any = stack.enter_context(path.open("wb"))
+            if form == "jsonl.gz":
+                stream = stack.enter_context(gzip.GzipFile("", "wb", 6, stream, mtime=0))
+            yield lambda row: stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+def _tar_writer(archive: tarfile.TarFile) -> Callable[[Mapping[str, Any]], None]:
+    count = 0
+
+    def add(name: str, content: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+
+    def write(row: Mapping[str, Any]) -> None:
+        nonlocal count
+        if "binary" in row:
+            add(f"{count:09d}.jpg", base64.b64decode(row["binary"]))
+        rest = {name: value for name, value in row.items() if name != "binary"}
+        add(f"{count:09d}.json", json.dumps(rest, ensure_ascii=False).encode())
+        count += 1
+
+    return write
