@@ -63,7 +63,8 @@ class Benchmark:
     unbounded). higher_is_better per metric name when not True. options: defaults of the task, such
     as {"k": 256}. languages: all languages of the test split, English first if present.
     labels: function of the files -> names of the classes or candidate answers; None when the task
-    has none. version: raised whenever records or scores of equal input change.
+    has none. file_options: options of the task that come from the files (OVAD's prompts).
+    version: raised whenever records or scores of equal input change.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Benchmark:
     options: Mapping[str, Any] = field(default_factory=dict)
     languages: tuple[str, ...] = ("en",)
     labels: Callable[[Files], Sequence[str]] | None = None
+    file_options: Callable[[Files], Mapping[str, Any]] | None = None
     media: Literal["image", "video"] = "image"
     version: int = 1
     paper: str = ""

@@ -1,8 +1,8 @@
 """Images with captions, in every layout that people have them in, told apart by content.
 
 - Karpathy: {"images": [{"filename", "filepath", "split", "sentences": [{"raw"}], "cocoid"}]}
-- COCO: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}; without
-  "images" the ids of the annotations name the images (MSR-VTT caption files)
+- COCO: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}; images
+  without "file_name" are called by their id (MSR-VTT)
 - ALBEF, X-VLM, X²-VLM, BLIP: [{"image", "caption"}], one text per row (training) or a list
 - hub and IGLUE rows: {"caption" or "sentences" or "sentence", "image" or "img_path" or "filename"}
 """
@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmarks.files import Files
-from benchmarks.readers import read_rows, table_rows
+from benchmarks.readers import read_json, read_rows, table_rows
 from benchmarks.rows import Row, each
 from x2vlm.errors import DataError
 from x2vlm.types import Media, Record
@@ -25,13 +25,17 @@ Name = Callable[[str], str]
 """Image name of the annotation file -> id of the image."""
 
 
+TEXTS = frozenset({"caption", "sentences", "sentence"})
+"""fields that hold an image's texts; rows of COCO's "images" table have none of them"""
+
+
 def stem(name: str) -> str:
     """The file name without folder and suffix."""
     return PurePosixPath(name).stem
 
 
 def coco_id(name: str) -> str:
-    """The number in a COCO file name: "COCO_val2014_000000000042.jpg" and "000000000042.jpg" -> "42"."""
+    """The number in a COCO file name: "COCO_val2014_000000000042.jpg" -> "42"."""
     digits = stem(name).rpartition("_")[2]
     return str(int(digits)) if digits.isdecimal() else stem(name)
 
@@ -81,7 +85,7 @@ def read_captions(
 
 def _rows(files: Files, path: Path) -> list[Row]:
     rows = read_rows(files, path, table="images")
-    if rows and (rows[0].has("file_name", "id") or rows[0].key == "annotations"):
+    if rows and "id" in rows[0].values and not TEXTS.intersection(rows[0].values):
         rows = _coco_rows(path, rows)
     if rows and isinstance(rows[0].values.get("caption"), str):
         rows = _merged(files, rows)
@@ -90,8 +94,6 @@ def _rows(files: Files, path: Path) -> list[Row]:
 
 def _coco_rows(path: Path, images: list[Row]) -> list[Row]:
     """COCO's two tables joined: one row per image, with the list of its captions."""
-    from benchmarks.readers import read_json
-
     value = read_json(path)
     if not isinstance(value, Mapping) or "annotations" not in value:
         raise DataError(
@@ -99,17 +101,17 @@ def _coco_rows(path: Path, images: list[Row]) -> list[Row]:
             source=str(path),
             expected='{"images": …, "annotations": …} of a COCO caption file',
         )
-    names = {row.id("id"): row.text("file_name") for row in images if "file_name" in row.values}
+    names = {row.id("id"): str(row.values.get("file_name", row.id("id"))) for row in images}
     joined: dict[str, tuple[Row, list[str]]] = {}
     for row in table_rows(value, path, "annotations"):
         id_ = row.id("image_id")
-        if names and id_ not in names:
+        if id_ not in names:
             raise row.error(f"image {id_} is not among the images of the file")
         joined.setdefault(id_, (row, []))[1].append(row.text("caption"))
     for id_ in names.keys() - joined.keys():
         raise DataError(f"image {id_} has no caption", source=str(path), expected="at least one")
     return [
-        Row({"image": names.get(id_, id_), "caption": texts}, row.source)
+        Row({"image": names[id_], "caption": texts}, row.source)
         for id_, (row, texts) in joined.items()
     ]
 

@@ -69,8 +69,9 @@ class Files:
     ) -> Path:
         """The path for `role`: the one given, else the first of `names` that exists below the root.
 
-        names: relative paths, "*" allowed, in order of preference; `X.json` stands for its cuts
-        too (`X.avail*.json`, `avail/X.json`, `X.first*.json`, `X.subset*.json`).
+        names: relative paths, "*" allowed in the last part, in order of preference; `X.json`
+        stands for its cuts too (`X.avail*.json`, `avail/X.json`, `X.first*.json`,
+        `X.subset*.json`).
         kind: "file" or "folder". language: put in place of "{language}".
         Raises DataError that lists every place looked at.
         """
@@ -131,7 +132,9 @@ class Files:
     def _existing(self, names: Iterable[str], kind: str) -> Iterator[Path]:
         for name in names:
             for pattern in (name, *_cuts(name)) if kind == "file" else (name,):
-                paths = sorted(self.root.glob(pattern)) if "*" in pattern else [self.root / pattern]
+                folder, _, file = pattern.rpartition("/")
+                place = self.root / folder
+                paths = sorted(place.glob(file)) if "*" in file else [place / file]
                 for path in paths:
                     if path.is_dir() if kind == "folder" else path.is_file():
                         yield path

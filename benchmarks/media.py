@@ -1,13 +1,16 @@
 """Where the pixels are: names of images and videos in annotation files -> paths on the disk.
 
-Nothing is opened here; a folder is listed once, so that a missing file is known before a run.
+No pixel is decoded here; a folder is listed once, so that a missing file is known before a run.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+
+from PIL import Image
 
 from benchmarks.files import Files
 from x2vlm.errors import DataError
@@ -81,6 +84,16 @@ def _listed(folder: Path) -> Iterable[Media]:
                 yield Media(entry.path, kind="video")
             elif suffix == ".json" or entry.is_dir():
                 yield Media(entry.path, kind="frames")
+
+
+def image_size(media: Media) -> list[int] | None:
+    """[width, height] as the head of the file says; None when there is no readable image."""
+    source = io.BytesIO(media.inline[0]) if media.inline else Path(media.path)
+    try:
+        with Image.open(source) as image:
+            return list(image.size)
+    except OSError:
+        return None
 
 
 def missing_media(records: Iterable[Record]) -> list[tuple[Record, Media]]:

@@ -32,10 +32,10 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
         f"data/{split}-*.parquet",
     )
     rows = read_rows(files, files.find(split, names))
-    return each(files, rows, record_of(Images(files, IMAGES), official))
+    return each(files, rows, record_of(Images(files, IMAGES), official, language))
 
 
-def record_of(images: Images, official: str) -> Callable[[Row], Record]:
+def record_of(images: Images, official: str, language: str) -> Callable[[Row], Record]:
     """Row -> Record, for the official rows, ALBEF's ("images": [left, right]) and hub rows."""
     seen: dict[str, int] = {}
 
@@ -46,17 +46,15 @@ def record_of(images: Images, official: str) -> Callable[[Row], Record]:
             if len(parts) != 4:
                 raise row.wrong("identifier", '"SPLIT-SET-PAIR-SENTENCE", such as "dev-850-0-1"')
             pair, sentence = "-".join(parts[:3]), f"{parts[0]}-{parts[1]}-{parts[3]}"
-            media = (row.picture("left_image"), row.picture("right_image"))
-            if media[0] is None or media[1] is None:
-                folder = f"train/{row.id('directory')}" if row.has("directory") else official
-                media = (images(f"{folder}/{pair}-img0.png"), images(f"{folder}/{pair}-img1.png"))
-            left, right = media
+            folder = f"train/{row.id('directory')}" if row.has("directory") else official
+            left = row.picture("left_image") or images(f"{folder}/{pair}-img0.png")
+            right = row.picture("right_image") or images(f"{folder}/{pair}-img1.png")
         else:
             left, right, pair = _pair(row, images)
             seen[pair] = seen.get(pair, -1) + 1
             id_, sentence = f"{pair}#{seen[pair]}", f"{pair.rpartition('-')[0]}-{_text(row)}"
         return Record(
-            id_, (left, right), (_text(row),), {"label": label_of(row)},
+            id_, (left, right), (_text(row),), {"label": label_of(row)}, language,
             group="-".join(pair.split("-")[:2]), tags={"sentence": sentence}, source=row.source,
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ PARTS = {"trainval": ("train", "val"), "trainval_vg": ("train", "val", "vg")}
 """splits made of others; "vg" is Visual Genome QA, which papers add for the test server"""
 CANDIDATES = 3128
 """answers a model may give: the size of the list that ALBEF, X-VLM and X²-VLM share"""
+COMMON = Path(__file__).with_name("vqa_answers.json")
 VG_WEIGHT = 0.5
 """training weight of the one answer of a Visual Genome question, as in ALBEF and X²-VLM"""
 
@@ -34,21 +35,10 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
         return chain.from_iterable(read(files, part, language) for part in PARTS[split])
     if split == "vg":
         return _visual_genome(files)
-    year = IMAGES[split][-4:]
-    names = under(
-        FOLDERS,
-        f"v2_OpenEnded_mscoco_{split}{year}_questions.json",
-        f"vqa_{split}.json",
-        f"vqa_{split}_x2vlm.json",
-        f"{split}/state.json",
-        f"data/{'validation' if split == 'val' else split}-*.parquet",
-    )
-    if split == "val":
-        names += under(FOLDERS, "avail*_questions.json", "smallval_questions.json")
-    path = files.find(split, names)
+    path = files.find(split, _names(split))
     rows = read_rows(files, path, table="questions")
     images = Images(files, COCO)
-    annotated = _annotations(files, split, year) if rows and _is_official(rows[0]) else {}
+    annotated = _annotations(files, split) if rows and _is_official(rows[0]) else {}
     scored = split in ("train", "val")
 
     def make(row: Row) -> Record:
@@ -62,15 +52,27 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
     return each(files, rows, make)
 
 
+def _names(split: str) -> list[str]:
+    return under(
+        FOLDERS,
+        f"v2_OpenEnded_mscoco_{split}{IMAGES[split][-4:]}_questions.json",
+        *(("avail*_questions.json", "smallval_questions.json") if split == "val" else ()),
+        f"vqa_{split}.json",
+        f"vqa_{split}_x2vlm.json",
+        f"{split}/state.json",
+        f"data/{'validation' if split == 'val' else split}-*.parquet",
+    )
+
+
 def _is_official(row: Row) -> bool:
     return not row.has("image") and not row.has("answers")
 
 
-def _annotations(files: Files, split: str, year: str) -> dict[str, Row]:
+def _annotations(files: Files, split: str) -> dict[str, Row]:
     """Question id -> its annotation; none for the test splits, whose answers are not public."""
     if split not in ("train", "val"):
         return {}
-    names = under(FOLDERS, f"v2_mscoco_{split}{year}_annotations.json")
+    names = under(FOLDERS, f"v2_mscoco_{IMAGES[split]}_annotations.json")
     if split == "val":
         names += under(FOLDERS, "avail*_annotations.json", "smallval_annotations.json")
     path = files.find(f"{split}_annotations", names)
@@ -85,10 +87,11 @@ def _record(row: Row, images: Images, folder: str, scored: bool) -> Record:
         media = images(last_two(row.text("image")))
     elif media is None:
         media = images(f"{folder}/COCO_{folder}_{row.integer('image_id'):012d}.jpg")
-    target = _target(annotators(row)) if scored else {}
-    tags = {name: row.text(name) for name in ("answer_type", "question_type") if row.has(name)} or (
-        {"answer_type": _answer_type(target["annotators"])} if target else {}
-    )
+    given = annotators(row) if scored else []
+    tags = {name: row.text(name) for name in ("answer_type", "question_type") if row.has(name)}
+    if scored and "answer_type" not in tags:
+        tags["answer_type"] = _answer_type(given)
+    target = _target(given) if scored else {}
     return Record(
         row.id("question_id"), (media,), (row.text("question"),), target,
         group=media.path.rpartition("/")[2], tags=tags, source=row.source,
@@ -160,13 +163,20 @@ def labels(files: Files) -> list[str]:
     """The candidate answers: the user's answer list, else the most frequent training answers.
 
     The list of ALBEF and X²-VLM is `answer_list.json` (3 128 answers). Without it: the same number
-    of most frequent majority answers of the training split, ties in alphabetical order.
+    of most frequent majority answers of the training split, ties in alphabetical order. With
+    neither, a short list of common answers that comes with this package, and a note that says so.
     """
     path = files.look(
         "answers", under(FOLDERS, "answer_list.json", "vqa_answer_list.json", "vqa_dict.json")
     )
     if path is not None:
         return answer_list(path)
+    if files.look("train", _names("train")) is None:
+        files.note(
+            "vqav2: neither answer_list.json nor the training split is there; the candidates are "
+            f"the few common answers of {COMMON.name}, far fewer than papers use"
+        )
+        return answer_list(COMMON)
     majority = Counter(
         Counter(r.target["annotators"]).most_common(1)[0][0] for r in read(files, "train", "en")
     )
@@ -205,7 +215,7 @@ BENCHMARK = Benchmark(
         "train": Split("train"),
         "trainval": Split("train", note="train and val, as papers do for the test server"),
         "trainval_vg": Split("train", note="train, val and Visual Genome QA"),
-        "val": Split("validation"),
+        "val": Split("test", note="the largest split with public answers: scored offline"),
         "test-dev": Split("test", scored=False, note="answers on the server only: x2vlm submit"),
         "test": Split("test", scored=False, note="answers on the server only: x2vlm submit"),
     },

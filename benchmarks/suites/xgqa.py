@@ -33,7 +33,7 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
         return each(files, read_rows(files, path), make)
     names = under(
         FOLDERS,
-        "few_shot/{language}/test.json",
+        *(("few_shot/{language}/test.json",) if split == "test" else ()),
         "zero_shot/testdev_balanced_questions_{language}.json",
         "testdev_balanced_questions_{language}.json",
     )

@@ -1,0 +1,65 @@
+"""WIT (Srinivasan et al. 2021) as in IGLUE: Wikipedia images and their captions, many languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from benchmarks.base import Benchmark, Split
+from benchmarks.captions import retrieval_record
+from benchmarks.files import Files, under
+from benchmarks.media import Images
+from benchmarks.metrics import retrieval
+from benchmarks.metrics.languages import by_language
+from benchmarks.readers import read_rows
+from benchmarks.rows import Row, each
+from x2vlm.types import Record
+
+FOLDERS = ("iglue/wit", "wit", "WIT", "wit/annotations", "")
+IMAGES = ("images/wit", "wit/images", "wit")
+LANGUAGES = ("en", "ar", "bg", "da", "el", "et", "id", "ja", "ko", "tr", "vi")
+
+
+def read(files: Files, split: str, language: str) -> Iterator[Record]:
+    """Images with one caption each.
+
+    The image is in the row ("image_content", base64, as X²-VLM prepares it), or a file called like
+    the last part of its URL below images/wit.
+    """
+    names = under(FOLDERS, f"{split}_{{language}}.jsonl", f"{split}_{{language}}.jsonl.gz")
+    path = files.find(split, names, language=language)
+    images = Images(files, IMAGES)
+
+    def make(row: Row) -> Record:
+        if row.has("image_content"):
+            media = row.base64("image_content")
+        else:
+            media = images(unquote(PurePosixPath(urlsplit(row.text("image_url")).path).name))
+        text = row.text("caption_reference_description")
+        id_ = row.id("wit_ix", "image_idx", "image_url")
+        return retrieval_record(id_, media, (text,), row.source, language)
+
+    return each(files, read_rows(files, path), make)
+
+
+BENCHMARK = Benchmark(
+    name="wit",
+    task="retrieval",
+    title="WIT image-text retrieval, many languages",
+    read=read,
+    score=by_language(retrieval.score),
+    headline="image_r1",
+    splits={
+        "train": Split("train", languages=("en",)),
+        "val": Split("validation", languages=("en",)),
+        "test": Split("test"),
+    },
+    chance={"image_r1": 0.1, "text_r1": 0.1},
+    options={"k": 256},
+    languages=LANGUAGES,
+    paper="Srinivasan et al., SIGIR 2021; subset of Bugliarello et al., ICML 2022",
+    url="https://github.com/e-bug/iglue",
+    licence="texts CC BY-SA 3.0; images under their Wikimedia terms",
+    access="texts open; images by URL from Wikimedia Commons",
+)
