@@ -60,7 +60,8 @@ def mean(values: Samples, groups: Sequence[Hashable] | None = None, scale: float
         return Measure(None, 0, None)
     centre = float(x.mean())
     error = clustered_error((x - centre) / n, range(n) if groups is None else groups)
-    return Measure(scale * centre, n, None if error is None else scale * error)
+    value = scale * float(x.sum()) / n
+    return Measure(value, n, None if error is None else scale * error)
 
 
 def clustered_error(influences: Samples, groups: Sequence[Hashable]) -> float | None:
