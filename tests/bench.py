@@ -91,8 +91,9 @@ def bench_rerank(bench: Bench) -> Iterator[Row]:
     with torch.inference_mode():
         texts = encode_tokens(model, text_ML, mask_ML)
         rerank(model, image_NVD, texts, pairs[:16])
-        twins.rerank_scores(model, image_NVD, text_ML, mask_ML, pairs[:2])
-    twin = bench.time(lambda: twins.rerank_scores(model, image_NVD, text_ML, mask_ML, pairs))
+        padded = twins.padded_texts(model, text_ML, mask_ML)
+        twins.rerank_scores(model, image_NVD, *padded, pairs[:2])
+    twin = bench.time(lambda: twins.rerank_scores(model, image_NVD, *padded, pairs))
     for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
         fast = bench.fast(lambda: rerank(model, image_NVD, texts, pairs), dtype)
         spread = float(twin.result.float().std())

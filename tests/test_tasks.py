@@ -77,7 +77,9 @@ def test_retrieval_equals_the_plain_two_stages() -> None:
         text_MLD = model.encode_text(text_ML, mask_ML)
         cosine_NM = model.image_feature(image_NVD) @ model.text_feature(text_MLD).T
         every = torch.cartesian_prod(torch.arange(len(rows)), torch.arange(len(texts)))
-        score_NM = twins.rerank_scores(model, image_NVD, text_ML, mask_ML, every).view(6, 12)
+        score_NM = twins.rerank_scores(
+            model, image_NVD, *twins.padded_texts(model, text_ML, mask_ML), every
+        ).view(6, 12)
     for n, record in enumerate(rows):
         best = cosine_NM[n].topk(3).indices
         expected = sorted(((text_ids[m], float(score_NM[n, m])) for m in best),

@@ -28,18 +28,25 @@ def pad_to(values: Tensor, length: int) -> Tensor:
     return torch.cat([values, values.new_zeros(len(values), missing, *values.shape[2:])], 1)
 
 
+def padded_texts(model: X2VLM, text_ML: Tensor, mask_ML: Tensor) -> tuple[Tensor, Tensor]:
+    """Encoded texts, all padded to one length: (text_MLD, mask_ML)."""
+    length = max(PADDED, text_ML.shape[1])
+    text_ML, mask_ML = pad_to(text_ML, length), pad_to(mask_ML, length)
+    return model.encode_text(text_ML, mask_ML), mask_ML
+
+
 def rerank_scores(
     model: X2VLM,
     image_NVD: Tensor,
-    text_ML: Tensor,
+    text_MLD: Tensor,
     mask_ML: Tensor,
     pairs: Tensor,
-    batch: int = 32,
+    batch: int = 8,
 ) -> Tensor:
-    """Matching logit of class 1 of (image, text) pairs, `batch` of them at a time."""
-    length = max(PADDED, text_ML.shape[1])
-    text_MLD = model.encode_text(pad_to(text_ML, length), pad_to(mask_ML, length))
-    mask_ML = pad_to(mask_ML, length)
+    """Matching logit of class 1 of (image, text) pairs, `batch` of them at a time.
+
+    Larger batches are slower here: every pair has keys and values of its own in memory.
+    """
     scores = []
     for image_B, text_B in (part.T for part in pairs.split(batch)):
         memory = model.memory(image_NVD[image_B])

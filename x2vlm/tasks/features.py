@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
 
-TOKENS = 8192
+TOKENS = 32768
 """tokens of text per forward pass on a GPU"""
 TOKENS_CPU = 2048
 """the same on a CPU: activations then stay near the caches"""

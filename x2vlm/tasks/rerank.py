@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from x2vlm.model.layers import Memory
     from x2vlm.model.x2vlm import X2VLM
 
-Group = tuple[int, list[int]]
+Group = tuple[int, Tensor]
 """An image and the texts to be scored with it."""
 
 
@@ -84,12 +83,12 @@ def rerank(
     scorer = PairScorer(model, texts, tokens)
     scores_P = torch.empty(len(pairs))
     done = 0
-    groups = [(image, [row for _, row in group]) for image, group in groupby(
-        pairs.tolist(), key=lambda pair: pair[0])]  # fmt: skip
-    for image, rows in watch(groups):
-        memory = model.memory(images[image].to(model.device)[None])
-        scores_P[done : done + len(rows)] = scorer.score(memory, rows).cpu()
-        done += len(rows)
+    image_G, count_G = torch.unique_consecutive(pairs[:, 0], return_counts=True)
+    groups = zip(image_G.tolist(), torch.split(pairs[:, 1], count_G.tolist()), strict=True)
+    for image, text_R in watch(list(groups)):
+        memory = model.memory(images[image].to(model.device, non_blocking=True)[None])
+        scores_P[done : done + len(text_R)] = scorer.score(memory, text_R.tolist()).cpu()
+        done += len(text_R)
     return scores_P
 
 

@@ -127,6 +127,7 @@ class Retrieval(Task):
         by_text_MK = image_MK * count + torch.arange(len(image_MK))[:, None]
         pair_P = torch.unique(torch.cat([by_image_NK.flatten(), by_text_MK.flatten()]))
         score_P = self._scores(gallery, texts, pair_P)
+        gallery.states.clear()  # the largest thing here, and read for the last time
         mine = slice(distributed.rank(), None, distributed.world())
         score_NK = score_P[torch.searchsorted(pair_P, by_image_NK[mine].contiguous())]
         score_MK = score_P[torch.searchsorted(pair_P, by_text_MK[mine].contiguous())]
@@ -161,7 +162,8 @@ def _rankings(
     kind: str, queries: Sequence[str], names: Sequence[str], index_QK: Tensor, score_QK: Tensor
 ) -> Iterator[Prediction]:
     """One prediction per query; equal scores in order of id, so that they do not depend on k."""
-    for query, places, scores in zip(queries, index_QK.tolist(), score_QK.tolist(), strict=True):
-        found = [[names[place], score] for place, score in zip(places, scores, strict=True)]
+    for query, index_K, score_K in zip(queries, index_QK, score_QK, strict=True):
+        pairs = zip(index_K.tolist(), score_K.tolist(), strict=True)
+        found = [[names[place], score] for place, score in pairs]
         found.sort(key=lambda pair: (-pair[1], pair[0]))
         yield {"id": query, "ranking": {kind: found}}
