@@ -55,8 +55,8 @@ def test_ties_are_wrong() -> None:
 
 def test_features_beside_and_tags() -> None:
     records = [
-        Record("1", (), (), tags={"tag": "Object"}),
-        Record("2", (), (), tags={"tag": ["Relation", "Both"]}),
+        Record("1", (), (), tags={"collapsed_tag": "Object"}),
+        Record("2", (), (), tags={"secondary_tag": ["Relation", "Both"]}),
     ]
     good = dict(zip(PAIRS, (2.0, 1.0, 1.0, 2.0), strict=True))
     bad = dict(zip(PAIRS, (1.0, 2.0, 2.0, 1.0), strict=True))

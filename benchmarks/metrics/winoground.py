@@ -25,7 +25,7 @@ def score(
     records: Sequence[Record],
     predictions: Sequence[Prediction],
     *,
-    tags: Sequence[str] = ("tag",),
+    tags: Sequence[str] = ("collapsed_tag", "secondary_tag"),
     **_: Any,
 ) -> Scores:
     """`text`, `image` and `group` in percent, each per value of `tags` ("text/Relation").
