@@ -109,7 +109,7 @@ def _keyed(payload: Payload) -> tuple[dict[int, list[str]], dict[int, list[str]]
 
 
 if __name__ == "__main__":
-    with open(os.dup(1), "w", encoding="utf-8") as output:  # noqa: PTH123 - a descriptor
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as output:
         os.dup2(2, 1)  # scorers and Java print: keep standard output for the result
         with contextlib.redirect_stdout(sys.stderr):
             result = JOBS[sys.argv[1]](json.load(sys.stdin))
