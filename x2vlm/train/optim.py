@@ -9,10 +9,15 @@ import torch
 from torch import nn
 
 from x2vlm.config import TrainConfig
+from x2vlm.model.x2vlm import X2VLM
 
-VISION = ("vision.", "vision_encoder.")
-TEXT = ("text.", "text_encoder.", "fusion.")
-
+PARTS = {
+    "vision": ("vision.",),
+    "text": ("text.", "fusion.", "mlm_head."),
+}
+"""prefixes of the parts that may have a rate of their own, where text and fusion are one stack"""
+SEPARATE = {"vision": ("vision.",), "text": ("text.",)}
+"""the same where fusion is a module of its own (CCLM gives it the rate of the rest)"""
 BIASES = ("bias", "position_table")
 """endings of parameters that are biases: the vision table biases attention by position"""
 
@@ -33,13 +38,14 @@ class Group:
 
 
 def named_groups(
-    model: nn.Module, config: TrainConfig, new: Collection[str] = ()
+    model: X2VLM, config: TrainConfig, new: Collection[str] = ()
 ) -> tuple[Group, ...]:
     """Split what is trained by part (vision, text, other), by new or not, and by decay.
 
     new: names of parameters that start from scratch; their rate is `lr * lr_new`, unless they
     belong to vision or text and that part has a rate of its own. Biases and norms do not decay.
     """
+    parts = SEPARATE if model.config.separate_fusion else PARTS
     norms = {
         f"{name}.{parameter}"
         for name, module in model.named_modules()
@@ -50,7 +56,7 @@ def named_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        part = "vision" if name.startswith(VISION) else "text" if name.startswith(TEXT) else "other"
+        part = next((part for part, starts in parts.items() if name.startswith(starts)), "other")
         own = {"vision": config.lr_vision, "text": config.lr_text, "other": None}[part]
         lr = config.lr if own is None else own
         label = part

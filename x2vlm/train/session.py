@@ -108,7 +108,7 @@ class Session:
                 "evaluated": self._evaluated,
                 "config": self.config.to_dict(),
                 "revision": revision(),
-                "torch": torch.__version__,
+                "torch": str(torch.__version__),
             }
             self.checkpoints.save(step, partial(write_weights, self.task.model), row)
         distributed.barrier()

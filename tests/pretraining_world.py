@@ -1,0 +1,101 @@
+"""A few pre-training shards of coloured squares, and the parts that read them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests import small
+from x2vlm import distributed
+from x2vlm.data.augment import RandAugment
+from x2vlm.data.concepts import ImageText, ParallelText, Parser, RegionText, VideoText
+from x2vlm.data.image import TrainTransform
+from x2vlm.data.streams import Stream
+from x2vlm.train.mixed import MixedSource, Part
+from x2vlm.tasks.pretraining_data import Collate
+
+NAMES = list(small.COLOURS)
+
+
+def _binary(seed: int, colour: str) -> str:
+    return base64.b64encode(small.picture(seed, colour).inline[0]).decode()
+
+
+def rows(kind: str, count: int = 12) -> list[dict[str, Any]]:
+    """Rows of a kind: which colour the square of the left half has."""
+    found: list[dict[str, Any]] = []
+    for i in range(count):
+        colour, other = NAMES[i % 6], NAMES[(i + 1) % 6]
+        text = f"a picture of the {colour} square"
+        if kind == "image":
+            found.append({"binary": _binary(i, colour), "caption": [text, f"the {colour} square"]})
+        elif kind == "region":
+            elems = [
+                {"bb": [4, 8, 24, 32], "caption": "square", "attributes": [colour]},
+                {"bb": [30, 0, 30, 48], "caption": "picture"},
+            ]
+            found.append({"binary": _binary(i, colour), "caption": text, "elems": elems})
+        elif kind == "video":
+            found.append({"video_frames": [_binary(i, colour), _binary(i, other)], "text": text})
+        else:
+            found.append({"source_text": text, "target_text": f"what is {colour}"})
+    return found
+
+
+def write_shards(
+    folder: Path, kinds: tuple[str, ...] = ("image", "region", "video", "parallel")
+) -> Path:
+    """One folder of two JSON-lines shards per kind."""
+    for kind in kinds:
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for shard, part in enumerate((rows(kind)[:7], rows(kind)[7:])):
+            lines = "".join(json.dumps(row) + "\n" for row in part)
+            (folder / kind / f"{shard}.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+def parser(kind: str) -> Parser:
+    """How rows of a kind are prepared, without colour changes."""
+    plain = RandAugment(0, 0)
+    transform = TrainTransform(small.SIZE, (0.5, 1.0), "careful", None)
+    made: dict[str, Parser] = {
+        "image": ImageText(transform),
+        "region": RegionText(small.SIZE, augment=plain),
+        "video": VideoText(transform, frames=2),
+        "parallel": ParallelText(),
+    }
+    return made[kind]
+
+
+def source(
+    folder: Path, *, batch_size: int = 6, seed: int = 0, workers: int = 0, **options: Any
+) -> MixedSource:
+    """All kinds that the folder holds, mixed."""
+    tokenizer = small.tokenizer()
+    parts = {
+        kind: Part(
+            Stream(
+                folder / kind,
+                seed=seed,
+                rank=distributed.rank(),
+                world=distributed.world(),
+                split="rows",
+            ),
+            parser(kind),
+            Collate(kind, tokenizer, small.SIZE, 8),
+            batch_size,
+            workers=workers,
+        )
+        for kind in ("image", "region", "video", "parallel")
+        if (folder / kind).is_dir()
+    }
+    return MixedSource(parts, seed=seed, **options)
+
+
+def seeded(count: int) -> np.random.Generator:
+    """A generator for a test."""
+    return np.random.default_rng(count)
