@@ -68,10 +68,11 @@ class Videos:
                     self._found[name] = media
 
     def __call__(self, name: str) -> Media:
-        """name: without suffix, such as "video7020"."""
+        """name: without suffix, such as "video7020" (X²-VLM's frame files: video_7020.json)."""
         stem = PurePosixPath(name)
         bare = stem.stem if stem.suffix in VIDEO_SUFFIXES else stem.name
-        return self._found.get(bare) or Media(str(self.expected / f"{bare}.mp4"), kind="video")
+        found = self._found.get(bare) or self._found.get(bare.replace("video", "video_", 1))
+        return found or Media(str(self.expected / f"{bare}.mp4"), kind="video")
 
 
 def _listed(folder: Path) -> Iterable[Media]:

@@ -64,8 +64,7 @@ def labels(files: Files) -> list[str]:
 
 
 def _rows(files: Files, split: str) -> list[Row]:
-    places = [*names(FOLDERS, split), f"msvd_qa/{split}.clipbert_layout.jsonl"]
-    return read_rows(files, files.find(split, places))
+    return read_rows(files, files.find(split, names(FOLDERS, split)))
 
 
 BENCHMARK = Benchmark(

@@ -14,6 +14,7 @@ from benchmarks.metrics import retrieval
 from benchmarks.metrics.languages import by_language
 from benchmarks.readers import read_rows
 from benchmarks.rows import Row, each
+from x2vlm.errors import DataError
 from x2vlm.types import Record
 
 FOLDERS = ("iglue/wit", "wit", "WIT", "wit/annotations", "")
@@ -22,7 +23,7 @@ LANGUAGES = ("en", "ar", "bg", "da", "el", "et", "id", "ja", "ko", "tr", "vi")
 
 
 def read(files: Files, split: str, language: str) -> Iterator[Record]:
-    """Images with one caption each.
+    """Images with their captions; rows without a caption are left out, as in the official code.
 
     The image is in the row ("image_content", base64, as X²-VLM prepares it), or a file called like
     the last part of its URL below images/wit.
@@ -32,15 +33,32 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
     images = Images(files, IMAGES)
 
     def make(row: Row) -> Record:
+        texts = row.texts("captions")
         if row.has("image_content"):
             media = row.base64("image_content")
         else:
             media = images(unquote(PurePosixPath(urlsplit(row.text("image_url")).path).name))
-        text = row.text("caption_reference_description")
-        id_ = row.id("wit_ix", "image_idx", "image_url")
-        return retrieval_record(id_, media, (text,), row.source, language)
+        return retrieval_record(_image_id(row), media, texts, row.source, language)
 
-    return each(files, read_rows(files, path), make)
+    return each(files, _by_image(files, read_rows(files, path)), make)
+
+
+def _image_id(row: Row) -> str:
+    return row.id("wit_ix", "image_idx", "image_url")
+
+
+def _by_image(files: Files, rows: list[Row]) -> list[Row]:
+    """One row per image, with all its captions, in the order of first appearance."""
+    found: dict[str, tuple[Row, list[str]]] = {}
+    for row in rows:
+        try:
+            if row.values.get("caption_reference_description") in (None, ""):
+                continue
+            text = row.text("caption_reference_description")
+            found.setdefault(_image_id(row), (row, []))[1].append(text)
+        except DataError as error:
+            files.skip(error)
+    return [Row({**row.values, "captions": texts}, row.source) for row, texts in found.values()]
 
 
 BENCHMARK = Benchmark(
