@@ -110,7 +110,7 @@ class Answering(Task):
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
         """{"id", "answer": the best candidate}."""
         candidates = self._candidates()
-        for batch in loader:
+        for batch in self.batches(loader, "answering"):
             moved = batch.to(self.device)
             index_BK, _ = rank_answers(
                 self._decoder(),

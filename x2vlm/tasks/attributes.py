@@ -116,7 +116,7 @@ class Attributes(Task):
     @evaluation
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
         """{"id", "scores": [one per attribute]}; higher is likelier."""
-        for batch in loader:
+        for batch in self.batches(loader, "attributes"):
             score = self._by_features if self.score == "features" else self._by_matching
             for id_, scores_A in zip(batch.ids, score(batch.to(self.device)), strict=True):
                 yield {"id": id_, "scores": scores_A.tolist()}

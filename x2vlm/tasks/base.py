@@ -7,7 +7,7 @@ predictions (`predict`). Loops, devices, precision, checkpoints and metrics live
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
@@ -63,6 +63,11 @@ class Task(ABC):
     def device(self) -> torch.device:
         """Where the model is, and batches must go."""
         return next(self.model.parameters()).device
+
+    def batches(self, loader: Iterable[Batch], what: str) -> Iterable[Batch]:
+        """The batches of a loader, with progress reported."""
+        total = len(loader) if isinstance(loader, Sized) else None
+        return self.progress(loader, what, total, "batches")
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -138,7 +138,7 @@ class Captioning(Task):
     @evaluation
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
         """{"id", "caption"}."""
-        for batch in loader:
+        for batch in self.batches(loader, "captioning"):
             assert batch.image is not None
             image_BVD = self.model.encode_visual(batch.image.to(self.device))
             captions = generate(self.model, image_BVD, self.search)

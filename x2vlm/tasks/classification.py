@@ -94,7 +94,7 @@ class Classification(Task):
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
         """{"id", "label": its name, "scores": {name: probability}} of the KEPT likeliest labels."""
         kept = min(KEPT, len(self.labels))
-        for batch in loader:
+        for batch in self.batches(loader, "classifying"):
             logits_BK = self.forward(batch.to(self.device)).float()
             best = logits_BK.softmax(-1).topk(kept, dim=-1)
             for id_, scores, places in zip(

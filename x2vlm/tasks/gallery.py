@@ -25,7 +25,6 @@ from x2vlm.tasks.features import storage_dtype
 from x2vlm.types import Batch
 
 if TYPE_CHECKING:
-    from x2vlm.model.x2vlm import X2VLM
     from x2vlm.tasks.retrieval import Retrieval
 
 SLACK = 1.02
@@ -61,7 +60,7 @@ class Gallery:
 def collect(task: Retrieval, loader: Iterable[Batch]) -> Gallery:
     """The images of the loader and of those of all other processes; from `task.cache` if there."""
     if not task.cache or not isinstance(loader, EvaluationLoader):
-        return gather(encode_images(task.model, loader))
+        return gather(encode_images(task, loader))
     path = Path(task.cache) / f"{cache_key(task, loader)}.safetensors"
     if path.is_file():
         kept = load_file(path)
@@ -69,7 +68,7 @@ def collect(task: Retrieval, loader: Iterable[Batch]) -> Gallery:
             record.id: Image(kept["feature_NE"][n], kept["states_NVD"][n], *task.captions(record))
             for n, record in enumerate(loader.records)
         })  # fmt: skip
-    found = encode_images(task.model, loader)
+    found = encode_images(task, loader)
     if found and len(found) == len(loader.records):  # nothing was skipped
         images = [found[record.id] for record in loader.records]
         _keep(path, images)
@@ -109,11 +108,11 @@ def cache_key(task: Retrieval, loader: EvaluationLoader) -> str:
     return digest.hexdigest()[:32]
 
 
-def encode_images(model: X2VLM, loader: Iterable[Batch]) -> dict[str, Image]:
+def encode_images(task: Retrieval, loader: Iterable[Batch]) -> dict[str, Image]:
     """The images of this process, by id."""
-    found: dict[str, Image] = {}
+    model, found = task.model, {}
     dtype = storage_dtype(model.device)
-    for batch in loader:
+    for batch in task.batches(loader, "encoding images"):
         assert batch.image is not None
         image_BVD = model.encode_visual(batch.image.to(model.device, non_blocking=True))
         feature_BE = model.image_feature(image_BVD).float().cpu()

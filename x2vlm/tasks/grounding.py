@@ -65,7 +65,7 @@ class Grounding(Task):
     @evaluation
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
         """{"id", "box": [x, y, w, h]} in pixels of the original image."""
-        for batch in loader:
+        for batch in self.batches(loader, "grounding"):
             coords = self.forward(batch.to(self.device)).float().cpu().tolist()
             sizes = batch.target["sizes"]
             for id_, (cx, cy, w, h), (width, height) in zip(batch.ids, coords, sizes, strict=True):

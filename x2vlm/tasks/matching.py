@@ -62,7 +62,7 @@ class Matching(Task):
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
         """{"id", "c0_i0", "c0_i1", "c1_i0", "c1_i1": probability that caption and image match,
         "feature_c0_i0", …: cosine of their features}."""
-        for batch in loader:
+        for batch in self.batches(loader, "matching"):
             yield from self._batch(batch.to(self.device))
 
     def _batch(self, batch: Batch) -> Iterator[Prediction]:

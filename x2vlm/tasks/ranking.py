@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from x2vlm.errors import ConfigError
+from x2vlm.tasks.features import tokens_per_pass
 from x2vlm.tasks.packed import finish, layers_of, look_and_feed
 
 if TYPE_CHECKING:
@@ -107,7 +108,14 @@ def rank_answers(
     first_BC = first_BV.index_select(1, candidates.text_CA[:, 1])
     # Probabilities, not their logarithms, so that ties are the official ones.
     chosen_BK = first_BC.exp().topk(min(k or len(candidates), len(candidates)), dim=1).indices
-    score_BK = _score(decoder, memory, candidates, chosen_BK)
+    # Nodes beyond what suits the device would only wait for memory.
+    nodes = max(1, chosen_BK.shape[1] * len(candidates.token_M) // len(candidates))
+    at_once = max(1, tokens_per_pass(chosen_BK.device) // nodes)
+    question_B = torch.arange(len(chosen_BK), device=chosen_BK.device)
+    score_BK = torch.cat([
+        _score(decoder, memory.select(rows_R), candidates, chosen_BK[rows_R])
+        for rows_R in torch.split(question_B, at_once)
+    ])  # fmt: skip
     if rule == "official":
         score_BK = score_BK + first_BC.gather(1, chosen_BK)
     best = score_BK.softmax(-1).topk(score_BK.shape[1], dim=1)

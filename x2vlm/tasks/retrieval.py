@@ -149,7 +149,7 @@ class Retrieval(Task):
         ours_P = torch.tensor(gallery.owner)[pairs_P2[:, 0]] == distributed.rank()
 
         def watch(groups: list[Group]) -> Iterable[Group]:
-            return self.progress(groups, "re-ranking", len(groups), "image")
+            return self.progress(groups, "re-ranking", len(groups), "images")
 
         ours = rerank(self.model, gallery.states, texts, pairs_P2[ours_P], watch=watch)
         score_P = torch.empty(len(pair_P))
