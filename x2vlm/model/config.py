@@ -8,6 +8,19 @@ from typing import Any, Literal, Self
 
 from x2vlm.errors import ConfigError, unknown
 
+TASK_HEADS: dict[str, tuple[str, ...]] = {
+    "pretraining": ("contrastive", "matching", "box", "mlm"),
+    "retrieval": ("contrastive", "matching"),
+    "matching": ("contrastive", "matching"),
+    "attributes": ("contrastive", "matching"),
+    "grounding": ("box",),
+    "classification": ("classifier",),
+    "pair_classification": ("pair_classifier",),
+    "answering": ("decoder",),
+    "captioning": ("mlm",),
+}
+"""What each task composes on the towers; two-image classification under a name of its own."""
+
 TextKind = Literal["bert", "xlm-roberta"]
 
 HEADS = ("contrastive", "matching", "box", "mlm", "classifier", "pair_classifier", "decoder")

@@ -1,33 +1,42 @@
-"""Initial values of parameters, and towers from public BEiT-v2, BERT and XLM-R weights."""
+"""Initial values of parameters that no checkpoint gives."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import re
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from x2vlm.model.x2vlm import X2VLM
+from x2vlm.model.config import ModelConfig
+
+_LAST_IN_BRANCH = re.compile(r"vision\.blocks\.(\d+)\.(attention\.proj|fc2)\.weight")
+
+
+def initial_value(name: str, shape: torch.Size, config: ModelConfig) -> Tensor:
+    """The initial value of one parameter of `X2VLM`, from torch's global generator, on the CPU.
+
+    Matrices: normal, std 0.02 at width 768 (BERT, BEiT-v2), wider for narrower models; the last
+    matrix of each vision branch is divided by sqrt(2 * number of its block), as in BEiT. Biases and
+    position tables 0, norms 1, layer scale and temperature as configured.
+    """
+    if name == "temperature":
+        return torch.tensor(0.07)
+    if "gamma_" in name:
+        return torch.full(shape, config.vision.layer_scale)
+    if len(shape) < 2 or name.endswith("position_table"):
+        return torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
+    std = max(0.02, 0.02 * math.sqrt(768 / config.text.width))
+    value = nn.init.trunc_normal_(torch.empty(shape), std=std, a=-2 * std, b=2 * std)
+    if found := _LAST_IN_BRANCH.fullmatch(name):
+        value /= math.sqrt(2 * (int(found[1]) + 1))
+    return value
 
 
 @torch.no_grad()
-def initialise(model: X2VLM) -> None:
-    """Fill every parameter with its initial value, from torch's global generator.
-
-    Matrices: normal, std 0.02 at width 768 (BERT, BEiT-v2), wider for narrower models; the last
-    matrix of each vision branch is divided by sqrt(2 * its block's number), as in BEiT. Biases and
-    position tables 0, norms 1. On the meta device nothing happens.
-    """
-    if model.device.type == "meta":
-        return
-    std = max(0.02, 0.02 * math.sqrt(768 / model.config.text.width))
+def initialise(model: nn.Module, config: ModelConfig) -> None:
+    """Fill every parameter with its initial value; on the meta device nothing happens."""
     for name, parameter in model.named_parameters():
-        if parameter.dim() >= 2 and not name.endswith("position_table"):
-            nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std)
-        elif name.endswith("bias"):
-            nn.init.zeros_(parameter)
-    for number, block in enumerate(model.vision.blocks, start=1):
-        block.attention.proj.weight.div_(math.sqrt(2 * number))
-        block.fc2.weight.div_(math.sqrt(2 * number))
+        if parameter.is_meta:
+            return
+        parameter.copy_(initial_value(name, parameter.shape, config))

@@ -55,7 +55,7 @@ class X2VLM(nn.Module):
         if "pair_classifier" in config.heads:
             self.classifier = MLP(2 * text, config.labels)
         self.decoder = AnswerDecoder(config) if "decoder" in config.heads else None
-        initialise(self)
+        initialise(self, config)
 
     @property
     def device(self) -> torch.device:
