@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks import predictions as lines
-from benchmarks.base import Benchmark, Role
+from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import mini_root
@@ -23,21 +22,19 @@ from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
 from benchmarks.records import fingerprint, load_records
 from benchmarks.score import score_split
 from benchmarks.stages import Stage
+from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.data.loader import evaluation_loader
 from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError
 from x2vlm.model import checkpoint
-from x2vlm.model.x2vlm import count_parameters
-from x2vlm.tasks import build_on, task_class
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.features import largest_batch
 from x2vlm.train.source import RecordSource
 from x2vlm.train.trainer import train
 from x2vlm.types import Record
 from x2vlm.watch import watch
-from x2vlm.weights import load_weights, starting_point
 
 log = logging.getLogger("x2vlm")
 ZERO_SHOT = frozenset({"matching", "attributes"})
@@ -57,7 +54,7 @@ class Run:
         self.benchmark = self.plan.value()
         self.plan = self.plan.with_protocol(self._protocol())
         self.folder = self.plan.folder()
-        self.device = _device(self.plan.device)
+        self.model = ModelOfRun(self.plan, self.benchmark, self.files())
 
     def files(self) -> Files:
         """A fresh view of the data folder; it gathers what this reading skipped and noted."""
@@ -104,15 +101,15 @@ class Run:
         settings = replace(self.plan.train, seed=self.plan.seed)
         stage = Stage(self.folder, "train", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
-            "data": fingerprint(records), "weights": self._source(), "model": self._shape(),
-            "train": settings, "options": self._options(), "code": checkpoint.FORMAT,
+            "data": fingerprint(records), "weights": self.model.source(), "model": self.model.shape(),
+            "train": settings, "options": self.model.options, "code": checkpoint.FORMAT,
         })  # fmt: skip
         out = self.folder / "model.safetensors"
         if stage.finished() and out.is_file():
             log.info("%s: trained already", self.folder)
             return out
         started = time.monotonic()
-        task = self._task(None)
+        task = self.model.task(None)
         task.model.train()
         result = self._fit(task, records, settings)
         if not result.finished:
@@ -162,13 +159,13 @@ class Run:
         records = load_records(
             self.benchmark, files, split, self.plan.languages or None, self.plan.data.limit
         )
-        source = sha256(weights) if weights else self._source()
+        source = sha256(weights) if weights else self.model.source()
         settings = replace(self.plan.predict, cache="", workers=0).to_dict()
         settings.pop("batch_size")
         stage = Stage(self.folder, "predict", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
-            "data": fingerprint(records), "weights": source, "model": self._shape(),
-            "predict": settings, "options": self._options(), "code": checkpoint.FORMAT,
+            "data": fingerprint(records), "weights": source, "model": self.model.shape(),
+            "predict": settings, "options": self.model.options, "code": checkpoint.FORMAT,
         })  # fmt: skip
         out = self.folder / "predictions.jsonl"
         noted = stage.finished()
@@ -177,12 +174,12 @@ class Run:
             return out
         started = time.monotonic()
         skipped: list[dict[str, str]] = []
-        task = self._task(weights)
+        task = self.model.task(weights)
         rows = self._ask(task, records, skipped)
         if distributed.is_main():
             out.with_name(out.name + ".part").unlink(missing_ok=True)  # of a killed run
             lines.write(out, self.benchmark.task, rows)
-            model = self._describe(task, source)
+            model = self.model.describe(task, source, weights is not None)
             stage.finish(
                 seconds=time.monotonic() - started, sha256=sha256(out), count=len(rows),
                 skipped=skipped, model=model, video=self._video(),
@@ -204,9 +201,14 @@ class Run:
             on_error=self.plan.data.on_error, skipped=[] if skipped is None else skipped,
         )  # fmt: skip
         task.progress = watch
-        with torch.inference_mode(), task.evaluating(), self._autocast():
+        with torch.inference_mode(), task.evaluating(), self.model.autocast():
             rows = list(task.predict(loader))
         return [row for share in distributed.all_gather_objects(rows) for row in share]
+
+    def _video(self) -> dict[str, Any] | None:
+        if self.benchmark.media != "video":
+            return None
+        return {**decoder_info(), "frames": self.plan.model.frames}
 
     def score(self) -> ResultRecord:
         """The scoring stage: record.json out of predictions.jsonl. Needs no model."""
@@ -229,7 +231,7 @@ class Run:
                 "file": "predictions.jsonl", "sha256": noted["sha256"], "count": len(rows),
             },
             config=self.plan.to_dict(), revision=revision(), packages=packages(),
-            hardware=hardware(self.device.type, _device_name(self.device)),
+            hardware=hardware(self.model.device.type, device_name(self.model.device)),
             created=datetime.now(UTC).isoformat(timespec="seconds"), suite=self.plan.suite,
             chance=dict(self.benchmark.chance), perfect=self.benchmark.perfect,
             floor=self._floor(scores[self.benchmark.headline]),
@@ -258,62 +260,6 @@ class Run:
             floor = self.benchmark.chance[self.benchmark.headline] + 2 * headline.standard_error
         return {"value": floor, "met": headline.value is not None and headline.value >= floor}
 
-    # -- the model ---------------------------------------------------------------------------
-
-    def _options(self) -> dict[str, Any]:
-        """Options of the task, the names of its classes or candidates among them."""
-        options = self.plan.task_options()
-        options.setdefault("max_tokens", self.plan.model.max_tokens)
-        if self.benchmark.labels is not None:
-            name = "candidates" if self.benchmark.task == "answering" else "labels"
-            options.setdefault(name, tuple(self.benchmark.labels(self.files())))
-        return options
-
-    def _task(self, weights: Path | None) -> Task:
-        """The task on the weights of this run: those just trained, or those it starts from."""
-        kind = task_class(self.benchmark.task)
-        options = self._options()
-        model, tokenizer = load_weights(
-            weights or starting_point(self.plan.model.name, self.plan.model.checkpoint),
-            kind.heads(**options), self.plan.model.to_dict(), new_heads=weights is None,
-        )  # fmt: skip
-        torch.manual_seed(self.plan.seed)
-        return build_on(self.benchmark.task, model.to(self.device), tokenizer, **options)
-
-    def _source(self) -> str:
-        """Identity of the weights this run starts from."""
-        choice = self.plan.model
-        if choice.random:
-            return f"random:{choice.name}:{self.plan.seed}"
-        return sha256(starting_point(choice.name, choice.checkpoint))
-
-    def _shape(self) -> dict[str, Any]:
-        choice = self.plan.model
-        return {"name": choice.name, "image_size": choice.image_size, "frames": choice.frames,
-                "tokenizer": choice.tokenizer, "max_tokens": choice.max_tokens}  # fmt: skip
-
-    def _describe(self, task: Task, source: str) -> dict[str, Any]:
-        choice = self.plan.model
-        return {
-            "name": choice.name, "parameters": count_parameters(task.model),
-            "resolution": task.model.config.vision.image_size, "weights_sha256": source,
-            "checkpoint": choice.checkpoint or "shipped", "pretraining": choice.pretraining,
-            "new_heads": sorted(task.model.new_parameters) if not self.fine_tuned() else [],
-        }  # fmt: skip
-
-    def _video(self) -> dict[str, Any] | None:
-        if self.benchmark.media != "video":
-            return None
-        return {**decoder_info(), "frames": self.plan.model.frames}
-
-    @contextmanager
-    def _autocast(self) -> Iterator[None]:
-        kind = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(
-            self.plan.predict.precision
-        )
-        with torch.autocast(self.device.type, kind) if kind else nullcontext():
-            yield
-
 
 def run(plan: Plan) -> ResultRecord:
     """All stages of one plan; finished ones are reused. Returns the record (also in the folder)."""
@@ -334,21 +280,3 @@ def data_root(plan: Plan) -> Path:
             fix="correct data=DIR; without data= the embedded mini world is used",
         )  # fmt: skip
     return root
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda, but torch finds no GPU; use device=cpu or device=auto")
-    return device
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-
-
-def role_of(benchmark: Benchmark, split: str) -> Role:
-    """What a split may be used for."""
-    return benchmark.split(split).role

@@ -2,49 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from x2vlm.data.text import Tokenizer, load_tokenizer
-from x2vlm.errors import CheckpointError
+from x2vlm.errors import CheckpointError, ConfigError, unknown
 from x2vlm.model import checkpoint
+from x2vlm.model.config import PRESETS
 from x2vlm.model.x2vlm import X2VLM
 
 ASSETS = Path(__file__).parent / "assets"
 
 
-def starting_point(preset: str, named: str = "", shipped: str = "") -> Path:
-    """The weights file a run starts from.
+def find_weights(name: str | Path, folder: Path = ASSETS) -> Path:
+    """The file behind a shipped name (in `folder`), a run folder or a path.
 
-    named: our .safetensors, an official .th, a run folder, or a shipped name; empty: the weights
-    that ship with the preset (in the folder `shipped`, else in the package). Raises
     CheckpointError when there is none.
     """
-    if named:
-        return find_weights(named)
-    path = (Path(shipped) if shipped else ASSETS) / f"{preset}.safetensors"
-    if not path.is_file():
-        raise CheckpointError(
-            f"no weights ship with {preset!r}\n  to do: name some, checkpoint=FILE, or start from "
-            "nothing on purpose: model.random=true"
-        )
-    return path
-
-
-def find_weights(name: str | Path) -> Path:
-    """The file behind a shipped name, a run folder or a path; CheckpointError when there is none."""
     path = Path(name)
-    shipped = ASSETS / f"{name}.safetensors"
+    shipped = folder / f"{name}.safetensors"
     if not path.exists() and shipped.is_file():
         return shipped
     if path.is_dir():
         path = path / "model.safetensors"
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in ASSETS.glob("*.safetensors")))
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors")))
         raise CheckpointError(
             f"no weights at {path}\n  expected: a file, a run folder that holds "
-            f"model.safetensors, or a shipped name ({names})"
+            f"model.safetensors, or a shipped name ({names or 'none here'})\n  to do: name a file, "
+            "checkpoint=FILE, or start from nothing on purpose: model.random=true"
         )
     return path
+
+
+def load_weights(
+    path: Path,
+    heads: Mapping[str, Any] | None = None,
+    *,
+    tokenizer: str = "",
+    image_size: int | None = None,
+    frames: int | None = None,
+    new_heads: bool = False,
+) -> tuple[X2VLM, Tokenizer]:
+    """A model of the file with the task's heads, and its tokenizer.
+
+    heads: fields of the config, as `Task.heads` gives them. new_heads: heads that the file lacks
+    start from random values; otherwise they are a CheckpointError. frames: temporal positions
+    wanted, when the task reads videos.
+    """
+    allow: Collection[str] = ()
+    if new_heads and heads:
+        named = heads.get("heads", ())
+        allow = (*named, *(("frames",) if frames else ())) if isinstance(named, tuple) else ()
+    loaded = checkpoint.load_any(path, heads, image_size=image_size, frames=frames, allow_new=allow)
+    return loaded.model, _tokenizer(tokenizer or loaded.tokenizer, str(path))
+
+
+def new_model(
+    preset: str,
+    heads: Mapping[str, Any],
+    *,
+    tokenizer: str = "",
+    image_size: int | None = None,
+    frames: int | None = None,
+) -> tuple[X2VLM, Tokenizer]:
+    """A model of random weights, on purpose. tokenizer: name or path; empty: the preset's own."""
+    if preset not in PRESETS:
+        raise ConfigError(unknown("model", preset, PRESETS))
+    config = checkpoint.target_config(PRESETS[preset], heads, image_size=image_size, frames=frames)
+    own = ASSETS / f"{preset}-tokenizer.json"
+    text = _tokenizer(tokenizer or (str(own) if own.is_file() else ""), preset)
+    return X2VLM(config), text
+
+
+def _tokenizer(named: str, where: str) -> Tokenizer:
+    """From the JSON inside a file, a name, or a path."""
+    if named.lstrip().startswith("{"):
+        return Tokenizer.from_json(named)
+    if not named:
+        raise CheckpointError(
+            f"{where} carries no tokenizer\n  to do: name one: model.tokenizer=bert-base-uncased "
+            "(xlm-roberta-base for multilingual weights), or a folder or vocab.txt"
+        )
+    return load_tokenizer(named)

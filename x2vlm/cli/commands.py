@@ -44,12 +44,21 @@ def train(words: list[str]) -> int:
     """x2vlm train: the training stage of a benchmark, or a pre-training."""
     tree = compose(words)
     if tree.get("pretrain"):
-        from benchmarks.pretrain import pretrain
-
-        out = pretrain(tree["pretrain"], seed=tree["seed"], folder=Path(tree["out"]) / tree["name"])
-        print(out)
-        return 0
+        return _pretrain(tree)
     return _stages(words, "train")
+
+
+def _pretrain(tree: dict[str, Any]) -> int:
+    from benchmarks.pretrain import pretrain
+    from x2vlm import distributed
+    from x2vlm.cli.compose import pretrain_plan
+    from x2vlm.cli.report import start_log
+
+    chosen = pretrain_plan(tree)
+    folder = Path(chosen.out) / (chosen.name or chosen.model)
+    with distributed.processes(), start_log(folder, chosen):
+        print(pretrain(chosen))
+    return 0
 
 
 def predict(words: list[str]) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.plan import ModelChoice, Plan
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 from x2vlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from benchmarks.pretrain import PretrainPlan
 
 CONF = Path(__file__).resolve().parents[2] / "benchmarks" / "conf"
 
@@ -85,4 +88,27 @@ def plan(tree: dict[str, Any]) -> Plan:
         name=tree["name"] or "",
         device=tree["device"],
         **lists,
+    )
+
+
+def pretrain_plan(tree: dict[str, Any]) -> PretrainPlan:
+    """The plan of one pre-training out of the composed tree."""
+    from benchmarks.pretrain import PretrainPlan, StreamConfig
+
+    values = dict(tree["pretrain"])
+    streams = {name: StreamConfig.from_dict(row) for name, row in values.pop("streams").items()}
+    model = tree["model"]
+    return PretrainPlan.from_dict(
+        {
+            "model": model["name"],
+            "tokenizer": model["tokenizer"],
+            "frames": model["frames"],
+            "max_tokens": model["max_tokens"],
+            "train": TrainConfig.from_dict({**tree["train"], "seed": tree["seed"]}),
+            "streams": streams,
+            "data": tree["data"] or "",
+            "out": tree["out"],
+            "name": tree["name"] or "",
+            **values,
+        }
     )

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord, json_ready, write_atomically
 from x2vlm import distributed
+from x2vlm.config import Settings
 
 
 @contextmanager
-def start_log(folder: Path, plan: Plan) -> Iterator[None]:
+def start_log(folder: Path, plan: Settings) -> Iterator[None]:
     """Log to stderr and FOLDER/log.txt (main process only), and keep the settings there."""
     if not distributed.is_main():
         yield

@@ -1,0 +1,108 @@
+"""The model of a run: which weights, with which heads, on which device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.base import Benchmark
+from benchmarks.files import Files
+from benchmarks.plan import Plan
+from benchmarks.record import sha256
+from x2vlm.errors import ConfigError
+from x2vlm.model.x2vlm import count_parameters
+from x2vlm.tasks import build_on, task_class
+from x2vlm.tasks.base import Task
+from x2vlm.weights import ASSETS, find_weights, load_weights, new_model
+
+
+class ModelOfRun:
+    """Builds the task of a plan and tells where its weights come from.
+
+    options: of the task, the names of its classes or candidates among them.
+    """
+
+    def __init__(self, plan: Plan, benchmark: Benchmark, files: Files) -> None:
+        self.plan, self.choice, self.benchmark = plan, plan.model, benchmark
+        self.device = find_device(plan.device)
+        self.options: dict[str, Any] = {
+            "max_tokens": self.choice.max_tokens, **benchmark.options, **plan.options,
+        }  # fmt: skip
+        if benchmark.labels is not None:
+            name = "candidates" if benchmark.task == "answering" else "labels"
+            self.options.setdefault(name, tuple(benchmark.labels(files)))
+
+    def start(self) -> Path | None:
+        """The weights file the run starts from; None for random weights, on purpose."""
+        if self.choice.random:
+            return None
+        if self.choice.checkpoint:
+            return find_weights(self.choice.checkpoint)
+        folder = Path(self.choice.shipped) if self.choice.shipped else ASSETS
+        return find_weights(self.choice.name, folder)
+
+    def source(self) -> str:
+        """Identity of the weights the run starts from."""
+        path = self.start()
+        return sha256(path) if path else f"random:{self.choice.name}:{self.plan.seed}"
+
+    def shape(self) -> dict[str, Any]:
+        """What else decides the model, for the keys of stages."""
+        names = ("name", "image_size", "frames", "tokenizer", "max_tokens")
+        return {name: getattr(self.choice, name) for name in names}
+
+    def task(self, weights: Path | None) -> Task:
+        """The task on `weights` (just trained), or on those the run starts from."""
+        heads = task_class(self.benchmark.task).heads(**self.options)
+        frames = self.choice.frames if self.benchmark.media == "video" else None
+        changes: dict[str, Any] = {
+            "tokenizer": self.choice.tokenizer, "image_size": self.choice.image_size,
+            "frames": frames,
+        }  # fmt: skip
+        torch.manual_seed(self.plan.seed)
+        path = weights or self.start()
+        if path is None:
+            model, text = new_model(self.choice.name, heads, **changes)
+        else:
+            model, text = load_weights(path, heads, new_heads=weights is None, **changes)
+        return build_on(self.benchmark.task, model.to(self.device), text, **self.options)
+
+    def describe(self, task: Task, weights: str, trained: bool) -> dict[str, Any]:
+        """The model as a record tells it. weights: hash of the file it was loaded from."""
+        return {
+            "name": self.choice.name,
+            "parameters": count_parameters(task.model),
+            "resolution": task.model.config.vision.image_size,
+            "weights_sha256": weights,
+            "checkpoint": self.choice.checkpoint or "shipped",
+            "pretraining": self.choice.pretraining,
+            "new_heads": [] if trained else sorted({n.partition(".")[0] for n in
+                                                     task.model.new_parameters}),
+        }  # fmt: skip
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The precision of predictions."""
+        names = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+        kind = names.get(self.plan.predict.precision)
+        with torch.autocast(self.device.type, kind) if kind else nullcontext():
+            yield
+
+
+def find_device(name: str) -> torch.device:
+    """ "auto" is a GPU when there is one. ConfigError when one is asked for in vain."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda, but torch finds no GPU; use device=cpu or device=auto")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """The name of the GPU; empty for a CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
