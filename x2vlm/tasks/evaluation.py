@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,7 +42,7 @@ class OneDNN(TorchFunctionMode):
         del types
         if func is F.linear and not kwargs and _suits(*args):
             x, weight, bias = (*args, None)[:3]
-            return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+            return _onednn_linear(x, weight, bias, "none", [], "")
         return func(*args, **(kwargs or {}))
 
 
@@ -55,9 +56,14 @@ def _suits(x: torch.Tensor, weight: torch.Tensor, *_: torch.Tensor | None) -> bo
     )
 
 
-def products() -> OneDNN:
+def _onednn_linear(*args: Any) -> Any:
+    # The operator behind torch.compile's own CPU code; torch offers no public name for it.
+    return torch.ops.mkldnn._linear_pointwise(*args)
+
+
+def products() -> AbstractContextManager[object]:
     """The context in which linear layers are quick: `with products(): …`. Needs no gradients."""
-    return OneDNN()
+    return OneDNN() if hasattr(torch.ops.mkldnn, "_linear_pointwise") else nullcontext()
 
 
 def evaluation(predict: Predict[SomeTask]) -> Predict[SomeTask]:
