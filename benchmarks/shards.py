@@ -249,9 +249,7 @@ def flickr_entities(annotations: Sequence[Path], images: Path) -> list[Picture]:
     for folder in annotations:
         texts = sorted((folder / "Sentences").glob("*.txt"))
         if not texts:
-            raise DataError(
-                "no sentence file", source=str(folder), expected="Sentences/ID.txt, Annotations/"
-            )
+            raise DataError("no sentence file", source=str(folder), expected="Sentences/ID.txt")
         for path in texts:
             lines = [line for line in read_lines(path) if line.strip()]
             boxes = _entity_boxes(folder / "Annotations" / f"{path.stem}.xml")

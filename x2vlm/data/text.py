@@ -5,7 +5,9 @@ Axes: B batch, L tokens.
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +16,7 @@ import numpy as np
 import tokenizers
 import torch
 from numpy.typing import NDArray
-from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
 from x2vlm.errors import DataError
@@ -188,31 +190,59 @@ def _wordpiece(model: Any) -> tokenizers.Tokenizer:
 
 
 def train_tokenizer(texts: Iterable[str], kind: Kind, size: int) -> Tokenizer:
-    """A tokenizer of at most `size` tokens learned from `texts`; same texts, same tokenizer.
+    """A tokenizer of at most `size` tokens for `texts`; the same texts give the same tokenizer.
 
-    "bert": WordPiece, ids [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4, every character kept.
+    "bert": WordPiece, ids [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4.
     "xlm-roberta": unigram, ids <s> 0, <pad> 1, </s> 2, <unk> 3, and <mask> last.
+    Every character has a token, then come the words (and, in scripts without spaces, runs of up to
+    4 characters) that save most pieces. The library's own trainers break ties by chance.
     """
     if kind == "bert":
         backend = _wordpiece(models.WordPiece(unk_token="[UNK]"))
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=size, special_tokens=special, limit_alphabet=size, show_progress=False
-        )
-        backend.train_from_iterator(texts, trainer)
-    else:
-        backend = tokenizers.Tokenizer(models.Unigram())
-        backend.normalizer = normalizers.Sequence(
-            [normalizers.NFKC(), normalizers.Replace(tokenizers.Regex(" {2,}"), " ")]
-        )
-        backend.pre_tokenizer = pre_tokenizers.Metaspace()
-        backend.decoder = decoders.Metaspace()
-        unigram = trainers.UnigramTrainer(
-            vocab_size=size - 1,
-            special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
-            unk_token="<unk>",
-            show_progress=False,
-        )
-        backend.train_from_iterator(texts, unigram)
-        backend.add_special_tokens(["<mask>"])
-    return Tokenizer.from_json(backend.to_str())
+        letters, words = _frequent(texts, backend)
+        inner = [f"##{letter}" for letter in letters]
+        tokens = [*special, *letters, *inner, *words][:size]
+        vocabulary = {token: index for index, token in enumerate(tokens)}
+        return Tokenizer(_wordpiece(models.WordPiece(vocabulary, unk_token="[UNK]")), kind)
+    backend = tokenizers.Tokenizer(models.Unigram())
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace(tokenizers.Regex(" {2,}"), " ")]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
+    letters, words = _frequent(texts, backend)
+    counts = Counter(letters) + Counter(words)
+    total = counts.total()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokens = [*letters, *words][: size - len(special) - 1]
+    scores = [(token, math.log(counts[token] / total)) for token in tokens]
+    backend.model = models.Unigram([*((name, 0.0) for name in special), *scores], unk_id=3)
+    backend.add_special_tokens([*special, "<mask>"])
+    return Tokenizer(backend, kind)
+
+
+def _frequent(
+    texts: Iterable[str], backend: tokenizers.Tokenizer
+) -> tuple[dict[str, int], dict[str, int]]:
+    """(characters, longer pieces) of the texts with their counts, most useful first."""
+    words: Counter[str] = Counter()
+    for text in texts:
+        normal = backend.normalizer.normalize_str(text)
+        words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal))
+    letters: Counter[str] = Counter()
+    pieces: Counter[str] = Counter()
+    for word, count in words.items():
+        for letter in word:
+            letters[letter] += count
+        if not _NO_SPACES.search(word):
+            pieces[word] += count
+            continue
+        for start in range(len(word)):
+            for stop in range(start + 2, min(start + 4, len(word)) + 1):
+                pieces[word[start:stop]] += count
+    useful = sorted(
+        ((piece, count) for piece, count in pieces.items() if len(piece) > 1),
+        key=lambda item: (-item[1] * (len(item[0]) - 1), item[0]),
+    )
+    return dict(sorted(letters.items())), dict(useful)
