@@ -62,11 +62,13 @@ def read_captions(
     name: Name,
     language: str = "en",
     only: frozenset[str] | None = None,
+    empty: bool = False,
 ) -> Iterator[Record]:
     """Retrieval records of the splits `keep` of a caption file, in the order of the file.
 
     keep: values of a row's "split" that belong to the split; rows without one all belong to it.
     locate, name: see `Locate` and `Name`. only: ids of the images to keep; None keeps all.
+    empty: keep empty captions, with a note; otherwise one is a bad row.
     """
     rows = _rows(files, path)
 
@@ -77,8 +79,11 @@ def read_captions(
         id_ = str(row.values["cocoid"]) if row.has("cocoid") else name(image)
         if only is not None and id_ not in only:
             return None
+        texts = _texts(row, empty)
+        if not all(text.strip() for text in texts):
+            files.note(f"{row.source}: an empty caption, kept: the official scores count it")
         media = row.picture("image") or locate(image)
-        return retrieval_record(id_, media, _texts(row), row.source, language)
+        return retrieval_record(id_, media, texts, row.source, language)
 
     return each(files, rows, make)
 
@@ -140,10 +145,10 @@ def _image_name(row: Row) -> str:
     return row.text("image")
 
 
-def _texts(row: Row) -> tuple[str, ...]:
+def _texts(row: Row, empty: bool) -> tuple[str, ...]:
     if row.has("sentences"):
         value = row.values["sentences"]
         if isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
             return tuple(sentence.text("raw") for sentence in row.rows("sentences"))
-        return row.texts("sentences")
-    return row.texts("caption", "sentence")
+        return row.texts("sentences", empty=empty)
+    return row.texts("caption", "sentence", empty=empty)

@@ -1,7 +1,8 @@
 """What the official files hold: counts per split and language, and a hash of the ids.
 
 `facts/NAME.json`: {"source", "splits": {SPLIT: {LANGUAGE: {"records", "texts", "ids_sha256"}}}};
-"ids_sha256" only where the whole official file was at hand ("unhashed" says why not). A language "*" stands for all.
+"ids_sha256" only where the whole official file was at hand ("unhashed" says why not). A language
+"*" stands for all.
 `python -m benchmarks.facts DATA` writes the hashes anew from the whole files below DATA.
 """
 

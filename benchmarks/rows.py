@@ -50,14 +50,14 @@ class Row:
             raise self.wrong(name, "a text that is not empty")
         return value
 
-    def texts(self, *names: str) -> tuple[str, ...]:
-        """One text or a list of texts, at least one, none of them empty."""
+    def texts(self, *names: str, empty: bool = False) -> tuple[str, ...]:
+        """One text or a list of texts, at least one, none of them empty unless `empty`."""
         name = self._first(names)
         value = self.values.get(name)
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)) or not items:
             raise self.wrong(name, "a list of texts that is not empty")
-        if not all(isinstance(item, str) and item.strip() for item in items):
+        if not all(isinstance(item, str) and (empty or item.strip()) for item in items):
             raise self.wrong(name, "texts, none of them empty")
         return tuple(items)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from benchmarks.base import Benchmark, Split
 from benchmarks.captions import read_captions, retrieval_record, stem
@@ -47,16 +48,12 @@ def _columns(
 ) -> tuple[list[tuple[str, list[str]]], tuple[str, list[str]]]:
     """Caption columns [(file, lines)] of a part, and its image list (file, lines)."""
     if not task and language in FIVE:
-        columns = []
-        for k in range(1, 6):
-            name = f"{TASK2[part]}.{k}.{{language}}"
-            places = _places(name, "task2_raw", "task2/raw", "data/task2/raw", "task2")
-            path = files.look(f"{part}_{k}", places, language=language)
-            if path is not None:
-                columns.append((str(path), read_lines(path)))
-        if columns:
+        paths = [_task2(files, part, k, language, must=False) for k in range(1, 6)]
+        if any(paths):  # then all five: fewer captions would be another benchmark
+            found = [path or _task2(files, part, k, language) for k, path in enumerate(paths, 1)]
             names = [f"{TASK2[part]}_images.txt", f"task2_{TASK2[part]}_images.txt"]
-            return columns, _image_list(files, f"{part}_images_task2", names, "task2/")
+            images = _image_list(files, f"{part}_images_task2", names, "task2/")
+            return [(str(path), read_lines(path)) for path in found if path], images
         files.note(
             f"multi30k: one caption per image in {language!r}; papers use the five of task 2"
         )
@@ -65,6 +62,13 @@ def _columns(
     path = files.find(part, places, language=language)
     names = [f"{TASK1[part]}.txt", f"{TASK1[part]}_images.txt"]
     return [(str(path), read_lines(path))], _image_list(files, f"{part}_images", names, "")
+
+
+def _task2(files: Files, part: str, k: int, language: str, must: bool = True) -> Path | None:
+    name = f"{TASK2[part]}.{k}.{{language}}"
+    places = _places(name, "task2_raw", "task2/raw", "data/task2/raw", "task2")
+    search = files.find if must else files.look
+    return search(f"{part}_{k}", places, language=language)
 
 
 def _places(name: str, *folders: str) -> list[str]:
