@@ -104,21 +104,22 @@ def mlm(model: X2VLM, fused_BLD: Tensor, positions_BM: Tensor, targets_BM: Tenso
 
 
 def smoothed(
-    logits_BMW: Tensor, targets_BM: Tensor, weights_BM: Tensor, smoothing: float
+    logits_BMW: Tensor, targets_BM: Tensor, weights_BM: Tensor, smoothing: float, *, start: int
 ) -> Tensor:
     """KL divergence to a target that gives 1 - smoothing to the token, as in captioning.
 
-    The rest is spread over the other words but [PAD] (id 0), smoothing / (W - 2) each. weights_BM:
+    The rest is spread over the other words but `start` ([CLS], which no caption has to predict),
+    smoothing / (W - 2) each: the zero in the buffer of official captioning weights. weights_BM:
     1 for a masked token, 0 for padding; the result is a mean over the tokens.
     """
     logs_BMW = logits_BMW.float().log_softmax(-1)
-    words = logs_BMW.shape[-1]
-    rest = smoothing / (words - 2)
+    rest = smoothing / (logs_BMW.shape[-1] - 2)
     chosen_BM = logs_BMW.gather(-1, targets_BM.clamp(min=0)[..., None])[..., 0]
-    other_BM = logs_BMW.sum(-1) - chosen_BM - logs_BMW[..., 0]
+    other_BM = logs_BMW.sum(-1) - chosen_BM - logs_BMW[..., start]
     entropy = (1 - smoothing) * math.log(1 - smoothing) + smoothing * math.log(rest or 1)
     loss_BM = entropy - (1 - smoothing) * chosen_BM - rest * other_BM
-    return (loss_BM * weights_BM).sum() / weights_BM.sum().clamp(min=1)
+    # The official denominator, never 0 either.
+    return (loss_BM * weights_BM).sum() / (weights_BM.sum() + 1e-5)
 
 
 def box(box_B4: Tensor, target_B4: Tensor, counts_B: Tensor | None = None) -> dict[str, Tensor]:

@@ -128,8 +128,8 @@ class Captioning(Task):
         fused_BLD = model.fuse(text_BLD, mask_BLL, memory)
         rows_B1 = torch.arange(len(fused_BLD), device=fused_BLD.device)[:, None]
         logits_BMW = model.mlm(fused_BLD[rows_B1, target["positions_BM"]])
-        loss = smoothed(logits_BMW, target["targets_BM"], target["weights_BM"], self.smoothing)
-        return {"captioning": loss}
+        targets, start = (target["targets_BM"], target["weights_BM"]), self.tokenizer.cls
+        return {"captioning": smoothed(logits_BMW, *targets, self.smoothing, start=start)}
 
     def counts(self, batch: Batch) -> Mapping[str, int]:
         """The loss is a mean over the masked tokens."""

@@ -193,11 +193,23 @@ class Pretraining(Task):
         self, texts: Texts, text_BL: Tensor, mask_BL: Tensor, negatives: Negatives | None = None,
         *, matching: bool = True,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """Losses of texts given other texts of the same meaning, which stand where images do."""
-        other_BLD = self.model.encode_text(text_BL, mask_BL)
-        memory = self.model.memory(other_BLD, mask_BL)
-        feature_BE = self.model.text_feature(other_BLD)
-        found, _ = self._align(feature_BE, memory, texts, negatives, matching)
+        """Losses of texts and other texts of the same meaning: the masked copies of `texts` are
+        told from the others, and the others are matched to `texts`, which stand where images do."""
+        model, count = self.model, len(texts.text_BL)
+        both_BL = torch.cat([texts.text_BL, texts.hidden_BL])
+        states_BLD = model.encode_text(both_BL, texts.mask_BL.repeat(2, 1))
+        text_BLD, hidden_BLD = states_BLD[:count], states_BLD[count:]
+        other_BLD = model.encode_text(text_BL, mask_BL)
+        features = model.text_feature(text_BLD), model.text_feature(other_BLD)
+        fused_BLD = model.fuse(hidden_BLD, texts.mask_BL, model.memory(other_BLD, mask_BL))
+        found = {
+            "contrastive": losses.contrastive(*features, model.temperature),
+            "mlm": losses.mlm(model, fused_BLD, texts.positions_BM, texts.targets_BM),
+        }
+        if matching:
+            negatives = negatives or losses.hard_negatives(*features, model.temperature)
+            memory = model.memory(text_BLD, texts.mask_BL)
+            found["matching"] = losses.matching(model, other_BLD, mask_BL, memory, *negatives)
         return found
 
     def _align(
