@@ -51,8 +51,6 @@ def holds(message: Message, scene: Scene) -> bool:
     """Whether a caption, or a property or absence, is true of a scene."""
     if message.kind == "not":
         return count(message.things[0], scene) == 0
-    if message.kind == "count":
-        return count(message.things[0], scene) == message.things[0].count
     if message.kind == "is":
         return any(
             message.value in item.looks() for item in scene.items if message.things[0].fits(item)
@@ -68,7 +66,7 @@ def holds(message: Message, scene: Scene) -> bool:
 def holds_of_pair(message: Message, left: Scene, right: Scene) -> bool:
     """Whether a statement about two pictures is true."""
     first = message.things[0]
-    in_left, in_right = count(first, left) >= first.count, count(first, right) >= first.count
+    in_left, in_right = count(first, left) > 0, count(first, right) > 0
     if message.kind == "s_sides":
         return in_left and count(message.things[1], right) >= 1
     return {
@@ -146,8 +144,12 @@ def _pattern(scene: Scene, item: Item, rng: random.Random) -> tuple[Message, str
 
 
 def _what(scene: Scene, item: Item, rng: random.Random) -> tuple[Message, str] | None:
-    relation = rng.choice(RELATIONS)
-    found = [other for other in scene.items if related(relation, other, item, scene)]
+    there = {
+        relation: [other for other in scene.items if related(relation, other, item, scene)]
+        for relation in RELATIONS
+    }
+    relation = rng.choice([name for name, others in there.items() if others] or ["left"])
+    found = there[relation]
     thing = identify(item, scene, rng)
     if len(found) != 1 or count(thing, scene) != 1:
         return None

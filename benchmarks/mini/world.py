@@ -90,7 +90,7 @@ class Scene:
 class Thing:
     """A description of an object, as words may give it: None is not said.
 
-    shape None is "object"; count > 1 is a plural.
+    shape None is "object".
     """
 
     shape: str | None = None
@@ -98,7 +98,6 @@ class Thing:
     pattern: str | None = None
     size: str | None = None
     material: str | None = None
-    count: int = 1
 
     def fits(self, item: Item) -> bool:
         """Whether the description is true of the object."""
@@ -109,11 +108,6 @@ class Thing:
             and self.size in (None, item.size)
             and self.material in (None, item.material)
         )
-
-    def words(self) -> tuple[str, ...]:
-        """The attribute values said, in the order of `ATTRIBUTES`."""
-        values = (self.size, self.material, self.pattern, self.colour)
-        return tuple(value for value in values if value is not None)
 
 
 def related(relation: str, a: Item, b: Item, scene: Scene) -> bool:
@@ -146,7 +140,7 @@ def count(thing: Thing, scene: Scene) -> int:
 def identify(item: Item, scene: Scene, rng: random.Random, *, extra: float = 0.0) -> Thing:
     """A description that fits this object alone: its shape, and attributes until it is unique.
 
-    extra: chance of each further attribute. Objects that look alike stay ambiguous.
+    extra: chance of each further attribute. Colour always tells objects of one shape apart.
     """
     thing = Thing(shape=item.shape)
     values = {name: getattr(item, name) for name in ATTRIBUTES}
@@ -154,9 +148,7 @@ def identify(item: Item, scene: Scene, rng: random.Random, *, extra: float = 0.0
     if rng.random() < 0.3:
         names = rng.sample(names, 4)
     for name in names:
-        if values[name] == "plain" and count(thing, scene) == 1:
-            continue
-        if count(thing, scene) > 1 or rng.random() < extra:
+        if values[name] != "plain" and (count(thing, scene) > 1 or rng.random() < extra):
             thing = replace(thing, **{name: values[name]})
     return thing
 

@@ -73,7 +73,7 @@ def _objects(split: str, first: int, drawn: list[Scene]) -> Iterator[Referred]:
 def plain(ref: Referred, rng: random.Random) -> str:
     """RefCOCO+: what it looks like, no words of place."""
     thing = identify(ref.item, ref.scene, rng, extra=0.3)
-    words = " ".join([*thing.words(), str(thing.shape)])
+    words = language("en").phrase(thing, "0", "", False)
     return f"the {words}" if rng.random() < 0.15 else words
 
 
@@ -124,7 +124,8 @@ def _write_refs(
     say: Callable[[Referred, random.Random], str],
     splits: dict[str, str],
 ) -> None:
-    rows, sentence = [], 0
+    rows: list[dict[str, Any]] = []
+    sentence = 0
     for number, ref in enumerate(found):
         rng = random.Random(f"{ref.scene.seed}/{ref.number}/{folder}")
         texts = [say(ref, rng) for _ in range(1 if ref.split == "train" else 2)]
@@ -203,7 +204,7 @@ _HEAD, _TAIL = ("size", "material"), frozenset({"dotted", "checked", "white", "b
 
 def ovad_attributes() -> list[dict[str, Any]]:
     """The attribute list. Two-way attributes are head, four of the rarer ones tail."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, words in OVAD_WORDS.items():
         for value, synonyms in words:
             often = "head" if name in _HEAD else "tail" if value in _TAIL else "medium"

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.mini.language import MODULES, Message, language
+from benchmarks.mini.language import GRAMMARS, Message, language
 from benchmarks.mini.planner import captions, full
 from benchmarks.mini.render import box, jpeg
 from benchmarks.mini.store import Store
@@ -35,7 +35,7 @@ def image_row(scene: Scene, binary: str) -> dict[str, Any]:
     rng = random.Random(scene.seed + "/words")
     said = captions(scene, rng, 4)
     english = [language("en").say(message, rng) for message in said]
-    others = {c: language(c).say(rng.choice(said), rng) for c in MODULES if c != "en"}
+    others = {c: language(c).say(rng.choice(said), rng) for c in GRAMMARS if c != "en"}
     return {"binary": binary, "caption": {"en": english, **others}}
 
 
@@ -83,7 +83,7 @@ def video_rows(store: Store) -> Iterator[dict[str, Any]]:
 
 def parallel_rows(store: Store) -> Iterator[dict[str, Any]]:
     """One message in English and in another language."""
-    codes = [code for code in MODULES if code != "en"]
+    codes = [code for code in GRAMMARS if code != "en"]
     drawn = scenes(store.name("parallel"), "train", store.number(PARALLEL))
     for scene in drawn:
         rng = random.Random(scene.seed + "/words")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from benchmarks.mini.language import MODULES, language
+from benchmarks.mini.language import GRAMMARS, language
 from benchmarks.mini.planner import Question, questions
 from benchmarks.mini.store import Store
 from benchmarks.mini.world import Scene, Split, scenes
@@ -14,7 +14,7 @@ IMAGES = {"train": 1000, "val": 60, "testdev": 130}
 EACH = {"train": 3, "val": 3, "testdev": 3}
 SPLITS: dict[str, Split] = {"train": "train", "val": "val", "testdev": "test"}
 KINDS = ("colour", "pattern", "what", "exists", "is", "relation", "choose")
-XGQA = tuple(code for code in ("en", "de", "pt", "ru", "id", "bn", "ko", "zh") if code in MODULES)
+XGQA = tuple(code for code in ("en", "de", "pt", "ru", "id", "bn", "ko", "zh") if code in GRAMMARS)
 FEW_SHOT = (1, 5, 10, 20, 25, 48)
 _TYPES = {
     "q_colour": ("color", "attr", "query"),
