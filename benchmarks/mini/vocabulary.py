@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.mini.language import GRAMMARS, KINDS, Language, Message, language
 from benchmarks.mini.planner import captions, questions
 from benchmarks.mini.world import COLOURS, GROUNDS, PATTERNS, RELATIONS, SHAPES, Thing, scenes
-from x2vlm.data.text import Kind, train_tokenizer
+from x2vlm.data.text import Kind, clean_caption, train_tokenizer
 
 SIZES: dict[Kind, int] = {"bert": 1024, "xlm-roberta": 2048}
 FILES: dict[Kind, str] = {
@@ -27,7 +27,7 @@ _VALUES = (*COLOURS, *PATTERNS[1:], "small", "big", "matte", "shiny", *_PROPERTI
 
 
 def all_text(languages: Sequence[str]) -> Iterator[str]:
-    """Sentences that cover what the world says: every word form, template and, for English, answer.
+    """Cleaned sentences that cover what the world says: word forms, templates, English answers.
 
     The same for equal languages. Single characters come too, so that no text is out of reach.
     """
@@ -37,9 +37,9 @@ def all_text(languages: Sequence[str]) -> Iterator[str]:
         rng = random.Random(f"vocabulary/{code}")
         for scene in drawn:
             for message in captions(scene, rng, 2):
-                yield spoken.say(message, rng)
+                yield clean_caption(spoken.say(message, rng))
             for question in questions(scene, rng, 2):
-                yield spoken.say(question.message, rng)
+                yield clean_caption(spoken.say(question.message, rng))
                 yield question.answer
         yield from _every_form(spoken, rng)
     yield from string.printable.strip()
@@ -51,7 +51,7 @@ def _every_form(spoken: Language, rng: random.Random) -> Iterator[str]:
     for kind in KINDS:
         for template in spoken.templates[kind]:
             for _ in range(24):
-                yield spoken.fill(template, _message(kind, rng))
+                yield clean_caption(spoken.fill(template, _message(kind, rng)))
 
 
 def _message(kind: str, rng: random.Random) -> Message:
