@@ -1,0 +1,377 @@
+"""Compare this project with outputs of the official model: `python tests/golden_parity.py DIR`.
+
+DIR holds `manifest.json` and, per case, weights under official names, inputs and outputs. Every
+case runs through the project's own loading and public functions; one line per output gives the
+largest absolute difference. Exit 1 when one exceeds 1e-4 (token ids and choices must be equal), a
+case or function is unknown, or an output is not compared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import small
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmarks.metrics.boxes import iou_official
+from x2vlm import losses
+from x2vlm.data.image import patch_mask
+from x2vlm.data.text import clean_caption, clean_question, load_tokenizer
+from x2vlm.data.video import frame_indices
+from x2vlm.model.checkpoint import load_official
+from x2vlm.model.positions import resize_positions
+from x2vlm.model.x2vlm import X2VLM
+from x2vlm.tasks.answering import Answering
+from x2vlm.tasks.beam import Search, generate
+from x2vlm.tasks.classification import Classification
+from x2vlm.tasks.features import encode_tokens
+from x2vlm.tasks.grounding import Grounding
+from x2vlm.tasks.pretraining import Pretraining, Regions, Texts
+from x2vlm.tasks.ranking import prepare, rank_answers
+from x2vlm.tasks.rerank import rerank
+from x2vlm.train.optim import linear_schedule
+from x2vlm.types import Batch
+
+TOLERANCE = 1e-4
+END, MASK = 3, 4
+"""[SEP] and [MASK] of the goldens' vocabulary"""
+UNRANKED = -100.0
+WORDS = 30
+"""where the questions of `functions.json` are cut: as in training"""
+
+Tensors = Mapping[str, Tensor]
+Outputs = Iterator[tuple[str, Any]]
+TOKENIZER = small.tokenizer()
+"""Tasks ask for one; the goldens come as token ids, so it is never used."""
+
+
+class Given(dict[str, Tensor]):
+    """The inputs of a case by their names, and its official configuration."""
+
+    def __init__(self, tensors: Tensors, wanted: Tensors, about: Mapping[str, Any]) -> None:
+        super().__init__(tensors)
+        self.wanted, self.about = wanted, about
+
+    @property
+    def mask(self) -> Tensor:
+        return self["text_atts"].bool()
+
+    @property
+    def pixels(self) -> Tensor:
+        return self["frames"] if "frames" in self else self["image"]
+
+    @property
+    def negatives(self) -> tuple[Tensor, Tensor]:
+        return self["neg_image"], self["neg_text"]
+
+
+def alignment(model: X2VLM, given: Given) -> Outputs:
+    """Retrieval of every kind: embeddings, features, matching, losses, re-ranking."""
+    image_BVD = model.encode_visual(given.pixels)
+    text_BLD = model.encode_text(given["text_ids"], given.mask)
+    memory = model.memory(image_BVD)
+    fused_BLD = model.fuse(text_BLD, given.mask, memory)
+    image_BE, text_BE = model.image_feature(image_BVD), model.text_feature(text_BLD)
+    yield "image_embeds", image_BVD
+    yield "video_embeds", image_BVD
+    yield "text_embeds", text_BLD
+    yield "cross_embeds", fused_BLD
+    yield "image_feat", image_BE
+    yield "video_feat", image_BE
+    yield "text_feat", text_BE
+    yield "itm_logits", model.match(fused_BLD)
+    yield "loss_itc", losses.contrastive(image_BE, text_BE, model.temperature)
+    if "idx" in given:
+        yield "loss_itc_idx", losses.contrastive(image_BE, text_BE, model.temperature, given["idx"])
+    if "neg_image" in given:
+        loss = losses.matching(model, text_BLD, given.mask, memory, *given.negatives)
+        yield "loss_itm", loss
+    if "gallery_image" in given:
+        yield from reranking(model, given)
+
+
+def reranking(model: X2VLM, given: Given) -> Outputs:
+    """Both re-ranked score matrices; the number re-ranked per query is the goldens'."""
+    image_NVD = model.encode_image(given["gallery_image"])
+    texts = encode_tokens(model, given["gallery_text_ids"], given["gallery_text_atts"].bool())
+    assert texts.feature_NE is not None
+    similarity_NM = model.image_feature(image_NVD) @ texts.feature_NE.t()
+    for name, sims, flip in (("scores_i2t", similarity_NM, False),
+                             ("scores_t2i", similarity_NM.t(), True)):  # fmt: skip
+        if f"out.{name}" not in given.wanted:
+            continue
+        k = int((given.wanted[f"out.{name}"] != UNRANKED).sum(1).max())
+        chosen = sims.topk(k, dim=1).indices
+        query = torch.arange(len(chosen))[:, None].expand_as(chosen)
+        pairs = torch.stack([query.flatten(), chosen.flatten()], 1)
+        images_first = pairs.flip(1) if flip else pairs
+        order = images_first[:, 0].argsort(stable=True)
+        scores = torch.full(sims.shape, UNRANKED)
+        found = rerank(model, image_NVD, texts, images_first[order])
+        scores[pairs[order, 0], pairs[order, 1]] = found
+        yield name, scores
+
+
+def pretraining(model: X2VLM, given: Given) -> Outputs:
+    """All losses of an image batch, of a region batch, and of parallel texts, as far as given."""
+    task = Pretraining(model, TOKENIZER)
+    texts = Texts(given["text_ids"], given.mask, given["text_ids_masked"], given["masked_pos"],
+                  given["masked_ids"])  # fmt: skip
+    names = {"contrastive": "loss_itc", "matching": "loss_itm", "mlm": "loss_mlm"}
+    for name, loss in task.image_losses(given["image"], texts, given.negatives).items():
+        yield f"image.{names[name]}", loss
+    if "text_ids_2" in given:
+        names = {"contrastive": "loss_ttc", "matching": "loss_ttm", "mlm": "loss_mlm"}
+        other = given["text_ids_2"], given["text_atts_2"].bool()
+        for name, loss in task.parallel_losses(texts, *other, given.negatives).items():
+            yield f"parallel.{names[name]}", loss
+    if "region_images" in given:
+        regions = Regions(given["idx_to_group_img"], given["image_atts"].bool(),
+                          given["target_bbox"], given["is_image"] == 0)  # fmt: skip
+        names |= {"box": "loss_bbox", "giou": "loss_giou"}
+        found = task.region_losses(given["region_images"], regions, texts, given.negatives)
+        for name, loss in found.items():
+            yield f"region.{names[name]}", loss
+        image_GVD = model.encode_image(given["region_images"])
+        yield "region_embeds", model.regions(image_GVD, regions.patches_BV, regions.rows_B)
+        yield "full_embeds", image_GVD[regions.rows_B]
+        text_BLD = model.encode_text(texts.text_BL, texts.mask_BL)
+        memory = model.memory(image_GVD)
+        yield "coords", model.box(model.fuse(text_BLD, texts.mask_BL, memory, regions.rows_B))
+
+
+def grounding(model: X2VLM, given: Given) -> Outputs:
+    """Boxes and their losses."""
+    task = Grounding(model, TOKENIZER)
+    target = {"rows": torch.arange(len(given["image"])), "box_B4": given["target_bbox"]}
+    batch = Batch(("",), given["image"], given["text_ids"], given.mask, target)
+    yield "coords", task.forward(batch)
+    found = task.loss(batch)
+    yield "loss_bbox", found["box"]
+    yield "loss_giou", found["giou"]
+
+
+def classification(model: X2VLM, given: Given) -> Outputs:
+    """Logits and loss of one image, two images, or a video with a text."""
+    pixels, targets = given.pixels, given["targets"]
+    labels = tuple(map(str, range(model.config.labels)))
+    images = 2 if "pair_classifier" in model.config.heads else 1
+    task = Classification(model, TOKENIZER, labels=labels, images=images)
+    target = {"rows": torch.arange(len(pixels)), "label_B": targets}
+    batch = Batch(("",), pixels, given["text_ids"], given.mask, target)
+    yield "logits", task.forward(batch)
+    yield "loss", task.loss(batch)["classification"]
+    yield "image_embeds", model.encode_visual(pixels)
+    yield "video_embeds", model.encode_visual(pixels)
+
+
+def answering(model: X2VLM, given: Given) -> Outputs:
+    """The loss of weighted answers, and ranked candidates with their probabilities."""
+    task = Answering(model, TOKENIZER)
+    count_B = given["answers_per_question"]
+    questions = torch.arange(len(count_B))
+    target = {
+        "rows": questions,
+        "answer_XA": given["answer_ids"],
+        "seen_XA": given["answer_atts"].bool(),
+        "weight_X": given["answer_weights"],
+        "question_X": questions.repeat_interleave(count_B),
+    }
+    mask_BL = given["question_atts"].bool()
+    ids = tuple(map(str, questions.tolist()))
+    batch = Batch(ids, given["image"], given["question_ids"], mask_BL, target)
+    yield "loss", task.loss(batch)["answering"]
+    assert model.decoder is not None
+    candidates = prepare(model.decoder, given["candidate_ids"], given["candidate_atts"].bool())
+    k = given.wanted["out.topk_ids"].shape[1]
+    states_BLD = task.question_states(batch)
+    index_BK, probability_BK = rank_answers(model.decoder, states_BLD, mask_BL, candidates, k)
+    yield "topk_ids", index_BK
+    yield "topk_probs", probability_BK
+
+
+def captioning(model: X2VLM, given: Given) -> Outputs:
+    """The smoothed loss, and the tokens of beam search for as many beams as each output names."""
+    prompt = given["prompt_ids"].tolist()
+    mask_BLL = given["attention_mask"].bool()
+    image_BVD = model.encode_visual(given["image"])
+    text_BLD = model.encode_text(given["input_ids_masked"], mask_BLL, given["position_ids"])
+    fused_BLD = model.fuse(text_BLD, mask_BLL, model.memory(image_BVD))
+    rows_B1 = torch.arange(len(fused_BLD))[:, None]
+    logits_BMW = model.mlm(fused_BLD[rows_B1, given["masked_pos"]])
+    smoothing = given.about["config"].get("label_smoothing", 0.1)
+    yield (
+        "loss",
+        losses.smoothed(
+            logits_BMW, given["masked_ids"], given["masked_weight"], smoothing, start=prompt[0]
+        ),
+    )
+    shortest = re.search(r"min_length (\d+)", given.about["note"])
+    for name, wanted in given.wanted.items():
+        if beams := re.fullmatch(r"out\.beam(\d+)_ids", name):
+            longest = wanted.shape[1] - len(prompt)
+            search = Search(tuple(prompt), MASK, END, int(beams[1]),
+                            int(shortest[1]) if shortest else 5, longest, ngram=0)  # fmt: skip
+            tokens = generate(model, image_BVD, search)
+            found = torch.zeros_like(wanted)
+            for row, caption in enumerate(tokens):
+                found[row, : len(caption)] = torch.tensor(caption)
+            yield name.removeprefix("out."), found
+
+
+CASES: dict[str, Callable[[X2VLM, Given], Outputs]] = {
+    "retrieval": alignment,
+    "video_retrieval": alignment,
+    "multilingual_retrieval": alignment,
+    "pretrain": pretraining,
+    "cross_view_pretrain": pretraining,
+    "grounding": grounding,
+    "vqa": answering,
+    "xgqa": answering,
+    "nlvr2": classification,
+    "marvl": classification,
+    "xvnli": classification,
+    "video_qa": classification,
+    "captioning": captioning,
+}
+
+
+def positions(tensors: Tensors, patch: int) -> Outputs:
+    """Position tables at other resolutions."""
+    for name in tensors:
+        if found := re.fullmatch(r"out\.(res(\d+)\.(.+))", name):
+            table_TN = tensors[f"in.{found[3]}"]
+            yield found[1], resize_positions(table_TN, int(found[2]) // patch)
+
+
+def difference(found: Any, wanted: Tensor) -> float:
+    """Largest absolute difference; infinite when shapes, or any integer, differ."""
+    if tuple(found.shape) != tuple(wanted.shape):
+        return float("inf")
+    if not wanted.is_floating_point():
+        return 0.0 if torch.equal(found, wanted) else float("inf")
+    worst = (found.double() - wanted.double()).abs().max().item() if wanted.numel() else 0.0
+    return worst if worst == worst else float("inf")
+
+
+def compare_case(
+    folder: Path, name: str, manifest: Mapping[str, Any]
+) -> Iterator[tuple[str, float]]:
+    """(output, difference) of one case; an output that nothing computes differs infinitely."""
+    tensors = load_file(folder / f"{name}.io.safetensors")
+    wanted = {key: value for key, value in tensors.items() if key.startswith("out.")}
+    if name == "relative_position":
+        sizes = [case["config"].get("patch_size") for case in manifest.values() if "config" in case]
+        outputs = positions(tensors, next(size for size in [*sizes, 16] if size))
+    else:
+        weights = load_file(folder / f"{name}.weights.safetensors")
+        model = load_official(weights, text_heads=manifest["_sizes"]["th"]).eval()
+        inputs = {key.removeprefix("in."): v for key, v in tensors.items() if key[:3] == "in."}
+        outputs = CASES[name](model, Given(inputs, wanted, manifest[name]))
+    found = dict(outputs)
+    for key, value in wanted.items():
+        short = key.removeprefix("out.")
+        yield short, difference(found[short], value) if short in found else float("inf")
+
+
+def find_vocabulary(folder: Path) -> Path:
+    """BERT's vocabulary: beside the goldens, or in the shared data beside the checkout."""
+    places = [folder.parents[1] / "data", Path(__file__).parents[2] / "shared" / "data"]
+    found = [place / "bert-base-uncased" for place in places]
+    return next((path for path in found if path.is_dir()), found[0])
+
+
+def compare_functions(folder: Path) -> Iterator[tuple[str, float]]:
+    """(function, difference) for what `functions.json` lists."""
+    given = json.loads((folder / "functions.json").read_text(encoding="utf-8"))
+    known = {"text", "frame_sampling", "iou_official", "patch_attention", "schedule"}
+    for name in given.keys() - known:
+        yield name, float("inf")
+
+    def exact(equal: Iterator[bool]) -> float:
+        return 0.0 if all(equal) else float("inf")
+
+    texts = given.get("text", [])
+    if texts:
+        yield "clean_caption", exact(clean_caption(t["raw"]) == t["caption"] for t in texts)
+        yield (
+            "clean_question",
+            exact(clean_question(t["raw"], WORDS) == t["question"] for t in texts),
+        )
+    if any("caption_token_ids" in text for text in texts):
+        tokenizer = load_tokenizer(find_vocabulary(folder))
+        yield (
+            "token ids",
+            exact(tokenizer.ids(t["caption"], 40) == t["caption_token_ids"] for t in texts),
+        )
+    if cases := given.get("frame_sampling"):
+        yield (
+            "frame_indices",
+            exact(
+                frame_indices(case["num_frames"], case["frames"]) == case["indices"]
+                for case in cases
+            ),
+        )
+    if cases := given.get("iou_official"):
+        yield (
+            "iou_official",
+            max(abs(float(np.squeeze(iou_official([c["a"]], [c["b"]]))) - c["iou"]) for c in cases),
+        )
+    if cases := given.get("patch_attention"):
+        yield (
+            "patch_mask",
+            exact(
+                patch_mask(c["box_xywh"], c["grid"] * c["patch_size"], c["patch_size"]).tolist()
+                == list(map(bool, c["attention"]))
+                for c in cases
+            ),
+        )
+    if case := given.get("schedule"):
+        yield (
+            "linear_schedule",
+            max(
+                abs(linear_schedule(step, case["steps"], case["warmup"]) - wanted)
+                for step, wanted in enumerate(case["multipliers"])
+            ),
+        )
+
+
+@torch.inference_mode()
+def compare(folder: Path) -> list[tuple[str, str, float]]:
+    """(case, output, difference) of everything in `folder`."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    listed = {name for name in manifest if not name.startswith("_")}
+    files = {path.name.removesuffix(".io.safetensors") for path in folder.glob("*.io.safetensors")}
+    rows = []
+    for name in sorted(listed | files):
+        if name not in {*CASES, "relative_position"} or name not in listed & files:
+            rows.append((name, "unknown case, or not in both manifest and folder", float("inf")))
+            continue
+        rows += [(name, *row) for row in compare_case(folder, name, manifest)]
+    if (folder / "functions.json").is_file():
+        rows += [("functions", *row) for row in compare_functions(folder)]
+    return rows
+
+
+def main(folder: str) -> int:
+    """Print the differences; 0 when all are within the tolerance."""
+    rows = compare(Path(folder).resolve())
+    for case, output, worst in rows:
+        print(f"{case:24}{output:52}{worst:.2e}{'' if worst <= TOLERANCE else '  FAIL'}")
+    failed = sum(worst > TOLERANCE for *_, worst in rows)
+    print(f"{len(rows)} outputs compared, {failed} differ by more than {TOLERANCE}")
+    return 1 if failed or not rows else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tests/golden_parity.py DIR")
+    sys.exit(main(sys.argv[1]))
