@@ -22,7 +22,7 @@ from typing import Any
 
 from x2vlm.errors import ConfigError, DataError, unknown
 
-TABLE = Path(__file__).with_name("downloads.json")
+TABLE = Path(__file__).with_name("suites") / "downloads.json"
 CHUNK = 1 << 20
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 """HTTP answers after which trying again can help"""
@@ -60,6 +60,10 @@ def table(path: Path = TABLE) -> dict[str, tuple[Item, ...]]:
     }
 
 
+def silent(*_: object) -> None:
+    """The progress that reports nothing."""
+
+
 def download(
     names: Sequence[str],
     root: Path,
@@ -68,7 +72,7 @@ def download(
     dry_run: bool = False,
     retries: int = 5,
     wait: Callable[[float], None] = time.sleep,
-    progress: Callable[[int, int | None, str], None] = lambda done, total, name: None,
+    progress: Callable[[int, int | None, str], None] = silent,
 ) -> list[Outcome]:
     """Fetch the items of `names` below `root`, one after the other; unpack archives.
 
@@ -147,7 +151,8 @@ def _continue(item: Item, part: Path, progress: Callable[[int, int | None, str],
             if error.headers.get("Content-Range") == f"bytes */{have}":
                 return
             part.unlink()
-        raise _WrongContent(f"HTTP {error.code}") from error if error.code == 416 else error
+            raise _WrongContent("another file than the one begun; starting over") from error
+        raise
     with answer:
         if have and answer.status != 206:  # the server sends everything again
             have = 0
@@ -168,7 +173,7 @@ def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def _check(item: Item, part: Path) -> None:
-    """Size and checksum of a whole file; a wrong one is removed, so that the next try starts over."""
+    """Size and checksum of a whole file; a wrong one is removed: the next try starts over."""
     size = part.stat().st_size
     problem = f"{size} bytes instead of {item.size}" if item.size not in (None, size) else ""
     if not problem and item.sha256:

@@ -77,7 +77,14 @@ def _places(name: str, *folders: str) -> list[str]:
 
 
 def _image_list(files: Files, role: str, names: Sequence[str], task: str) -> tuple[str, list[str]]:
-    folders = (f"{task}image_splits", "image_splits", "data/task1/image_splits", "avail", "task1")
+    part = task or "task1/"
+    folders = (
+        f"{part}image_splits",
+        "image_splits",
+        f"data/{part}image_splits",
+        "avail",
+        part[:-1],
+    )
     places = [place for name in names for place in _places(name, *folders)]
     if task:
         places = [place for place in places if not place.endswith(".gz") and "/avail/" not in place]
