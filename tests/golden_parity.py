@@ -15,17 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import golden_functions
 import small
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.metrics.boxes import iou_official
 from x2vlm import losses
-from x2vlm.data.image import patch_mask
-from x2vlm.data.text import clean_caption, clean_question, load_tokenizer
-from x2vlm.data.video import frame_indices
 from x2vlm.model.checkpoint import load_official
 from x2vlm.model.positions import resize_positions
 from x2vlm.model.x2vlm import X2VLM
@@ -37,15 +33,12 @@ from x2vlm.tasks.grounding import Grounding
 from x2vlm.tasks.pretraining import Pretraining, Regions, Texts
 from x2vlm.tasks.ranking import prepare, rank_answers
 from x2vlm.tasks.rerank import rerank
-from x2vlm.train.optim import linear_schedule
 from x2vlm.types import Batch
 
 TOLERANCE = 1e-4
 END, MASK = 3, 4
 """[SEP] and [MASK] of the goldens' vocabulary"""
 UNRANKED = -100.0
-WORDS = 30
-"""where the questions of `functions.json` are cut: as in training"""
 
 Tensors = Mapping[str, Tensor]
 Outputs = Iterator[tuple[str, Any]]
@@ -60,13 +53,8 @@ class Given(dict[str, Tensor]):
         super().__init__(tensors)
         self.wanted, self.about = wanted, about
 
-    @property
-    def mask(self) -> Tensor:
-        return self["text_atts"].bool()
-
-    @property
-    def pixels(self) -> Tensor:
-        return self["frames"] if "frames" in self else self["image"]
+        self.mask = self["text_atts"].bool() if "text_atts" in self else torch.empty(0)
+        self.pixels = self["frames"] if "frames" in self else self.get("image", torch.empty(0))
 
     @property
     def negatives(self) -> tuple[Tensor, Tensor]:
@@ -214,12 +202,13 @@ def captioning(model: X2VLM, given: Given) -> Outputs:
             logits_BMW, given["masked_ids"], given["masked_weight"], smoothing, start=prompt[0]
         ),
     )
+    ngram = 0 if "no n-gram blocking" in given.about["note"] else 3
     shortest = re.search(r"min_length (\d+)", given.about["note"])
     for name, wanted in given.wanted.items():
         if beams := re.fullmatch(r"out\.beam(\d+)_ids", name):
             longest = wanted.shape[1] - len(prompt)
             search = Search(tuple(prompt), MASK, END, int(beams[1]),
-                            int(shortest[1]) if shortest else 5, longest, ngram=0)  # fmt: skip
+                            int(shortest[1]) if shortest else 5, longest, ngram)  # fmt: skip
             tokens = generate(model, image_BVD, search)
             found = torch.zeros_like(wanted)
             for row, caption in enumerate(tokens):
@@ -282,68 +271,6 @@ def compare_case(
         yield short, difference(found[short], value) if short in found else float("inf")
 
 
-def find_vocabulary(folder: Path) -> Path:
-    """BERT's vocabulary: beside the goldens, or in the shared data beside the checkout."""
-    places = [folder.parents[1] / "data", Path(__file__).parents[2] / "shared" / "data"]
-    found = [place / "bert-base-uncased" for place in places]
-    return next((path for path in found if path.is_dir()), found[0])
-
-
-def compare_functions(folder: Path) -> Iterator[tuple[str, float]]:
-    """(function, difference) for what `functions.json` lists."""
-    given = json.loads((folder / "functions.json").read_text(encoding="utf-8"))
-    known = {"text", "frame_sampling", "iou_official", "patch_attention", "schedule"}
-    for name in given.keys() - known:
-        yield name, float("inf")
-
-    def exact(equal: Iterator[bool]) -> float:
-        return 0.0 if all(equal) else float("inf")
-
-    texts = given.get("text", [])
-    if texts:
-        yield "clean_caption", exact(clean_caption(t["raw"]) == t["caption"] for t in texts)
-        yield (
-            "clean_question",
-            exact(clean_question(t["raw"], WORDS) == t["question"] for t in texts),
-        )
-    if any("caption_token_ids" in text for text in texts):
-        tokenizer = load_tokenizer(find_vocabulary(folder))
-        yield (
-            "token ids",
-            exact(tokenizer.ids(t["caption"], 40) == t["caption_token_ids"] for t in texts),
-        )
-    if cases := given.get("frame_sampling"):
-        yield (
-            "frame_indices",
-            exact(
-                frame_indices(case["num_frames"], case["frames"]) == case["indices"]
-                for case in cases
-            ),
-        )
-    if cases := given.get("iou_official"):
-        yield (
-            "iou_official",
-            max(abs(float(np.squeeze(iou_official([c["a"]], [c["b"]]))) - c["iou"]) for c in cases),
-        )
-    if cases := given.get("patch_attention"):
-        yield (
-            "patch_mask",
-            exact(
-                patch_mask(c["box_xywh"], c["grid"] * c["patch_size"], c["patch_size"]).tolist()
-                == list(map(bool, c["attention"]))
-                for c in cases
-            ),
-        )
-    if case := given.get("schedule"):
-        yield (
-            "linear_schedule",
-            max(
-                abs(linear_schedule(step, case["steps"], case["warmup"]) - wanted)
-                for step, wanted in enumerate(case["multipliers"])
-            ),
-        )
-
-
 @torch.inference_mode()
 def compare(folder: Path) -> list[tuple[str, str, float]]:
     """(case, output, difference) of everything in `folder`."""
@@ -357,7 +284,7 @@ def compare(folder: Path) -> list[tuple[str, str, float]]:
             continue
         rows += [(name, *row) for row in compare_case(folder, name, manifest)]
     if (folder / "functions.json").is_file():
-        rows += [("functions", *row) for row in compare_functions(folder)]
+        rows += [("functions", *row) for row in golden_functions.compare(folder)]
     return rows
 
 

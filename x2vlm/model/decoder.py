@@ -19,7 +19,7 @@ class LMHead(nn.Module):
     tied: the output layer is the word embeddings, handed to `forward`; otherwise its own.
     """
 
-    def __init__(self, width: int, vocabulary: int, *, tied: bool, eps: float = 1e-12) -> None:
+    def __init__(self, width: int, vocabulary: int, *, tied: bool, eps: float) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=eps)
@@ -48,7 +48,7 @@ class AnswerDecoder(Stack):
         self.embeddings = Embeddings(
             text, positions=text.positions - text.first_position, types=2, first=0, eps=1e-12
         )
-        self.head = LMHead(text.width, text.vocabulary, tied=True)
+        self.head = LMHead(text.width, text.vocabulary, tied=True, eps=1e-12)
 
     def memory(self, states_IJD: Tensor, mask_IJ: Tensor) -> Memory:
         """What the decoder reads of questions: fused states and their mask."""

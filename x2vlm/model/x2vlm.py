@@ -49,7 +49,8 @@ class X2VLM(nn.Module):
         if "box" in config.heads:
             self.box_head = MLP(text, 4)
         if "mlm" in config.heads:
-            self.mlm_head = LMHead(text, config.text.vocabulary, tied=not config.separate_fusion)
+            tied, words = not config.separate_fusion, config.text.vocabulary
+            self.mlm_head = LMHead(text, words, tied=tied, eps=config.text.eps)
         if "classifier" in config.heads:
             self.classifier = MLP(text, config.labels)
         if "pair_classifier" in config.heads:
