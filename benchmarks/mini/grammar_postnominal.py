@@ -1,8 +1,8 @@
 """Languages whose adjectives follow the noun and agree with its class.
 
 French, Spanish, Portuguese (two genders), Arabic (two genders; things in the plural count as
-feminine), Swahili (noun classes 3/4, 9/10, 7/8 as m, n, k) and Indonesian (no agreement). Data:
-nouns [class, "singular plural"]; adjectives one form, or one per class, singular then plural,
+feminine), Swahili (noun classes 3/4, 9/10, 7/8 as m, n, k), Indonesian and Vietnamese (no
+agreement). Data: nouns [class, "singular plural"]; adjectives one form, or one per class, singular then plural,
 joined by "/"; `before` names attributes that stand before the noun.
 """
 
@@ -67,7 +67,7 @@ class Romance(Postnominal):
 
 
 class Indonesian(Postnominal):
-    """sebuah before the phrase, itu after it."""
+    """An indefinite word before the phrase, a definite one after it."""
 
     @override
     def articled(self, words: list[str], article: str, thing: Thing, plural: bool) -> list[str]:

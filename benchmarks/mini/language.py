@@ -44,6 +44,11 @@ GRAMMARS = {
     "ta": "grammar_prenominal:Prenominal",
     "bn": "grammar_prenominal:Bengali",
     "ko": "grammar_prenominal:Korean",
+    "bg": "grammar_case:Bulgarian",
+    "da": "grammar_case:Danish",
+    "el": "grammar_case:Greek",
+    "et": "grammar_case:Estonian",
+    "vi": "grammar_postnominal:Indonesian",
 }
 """language code -> "module:class" of its grammar"""
 
@@ -127,7 +132,7 @@ class Language(ABC):
     def fill(self, template: str, message: Message) -> str:
         """A template with its slots and choices filled: capital first, full stop last."""
         text = self.finish(self._fill(template, message, "0")).strip()
-        if text[-1] not in "?？؟":
+        if text[-1] not in "?？؟;":
             text += self.data.get("stop", ".")
         return self.capital(text)
 

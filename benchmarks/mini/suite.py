@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.mini import (
     write_boxes,
     write_coco,
+    write_iglue,
     write_pairs,
     write_pretraining,
     write_questions,
@@ -35,6 +36,17 @@ WRITERS: dict[str, tuple[Callable[[Store], None], ...]] = {
     "gqa": (write_questions.write_gqa,),
     "xgqa": (write_questions.write_gqa, write_questions.write_xgqa),
     "multi30k": (write_coco.write_flickr30k, write_translations.write_multi30k),
+    "coco_multilingual": (write_coco.write_coco, write_translations.write_coco_multilingual),
+    "msrvtt_qa": (write_video.write_msrvtt, write_video.write_msrvtt_qa),
+    "msvd_qa": (write_video.write_msvd_qa,),
+    "xvnli": (write_coco.write_flickr30k, write_iglue.write_xvnli),
+    "marvl": (write_pairs.write_nlvr2, write_iglue.write_marvl),
+    "xflickrco": (
+        write_coco.write_coco,
+        write_coco.write_flickr30k,
+        write_iglue.write_xflickrco,
+    ),
+    "wit": (write_iglue.write_wit,),
     "pretrain": (write_pretraining.write_pretraining,),
 }
 """Part -> what writes it, with the parts whose images it uses first."""
@@ -58,8 +70,10 @@ class Manifest:
 
 
 def code_hash() -> str:
-    """A hash of this package's sources: another generator makes another world."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    """A hash of the generator's sources and words: another generator makes another world."""
+    apart = ("home.py", "vocabulary.py")
+    found = sorted(Path(__file__).parent.glob("*.[pj]*"))
+    sources = [path for path in found if path.name not in apart]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""Short clips: scenes in which something moves, written as mp4 (H.264, or MPEG-4 without it)."""
+"""Short clips: scenes in which something moves, and questions about them; written as videos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Literal, cast
 
 import av
 import numpy as np
@@ -118,11 +118,11 @@ def frames(
     return [np.asarray(render(at(clip, moment), ground)) for moment in moments]
 
 
-def mp4(clip: Clip) -> bytes:
-    """The clip as an mp4 file."""
+def encode(clip: Clip, kind: Literal["mp4", "avi"] = "mp4") -> bytes:
+    """The clip as a video file: mp4 (H.264, or MPEG-4 where it is missing), avi (MPEG-4)."""
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    with av.open(buffer, "w", format=kind) as container:
+        codec = "libx264" if kind == "mp4" and "libx264" in av.codecs_available else "mpeg4"
         stream = cast(av.VideoStream, container.add_stream(codec, rate=RATE))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.thread_count = 1
@@ -136,8 +136,17 @@ def mp4(clip: Clip) -> bytes:
     return buffer.getvalue()
 
 
-def question(clip: Clip, rng: random.Random) -> tuple[str, str] | None:
-    """A question about a clip with a one-word answer, as MSRVTT-QA and MSVD-QA have them."""
+def questions(clip: Clip, rng: random.Random, number: int) -> list[tuple[str, str]]:
+    """Up to `number` different questions with one-word answers, as video QA sets have them."""
+    found: dict[str, str] = {}
+    for _ in range(6 * number):
+        made = _question(clip, rng)
+        if made is not None and len(found) < number:
+            found.setdefault(*made)
+    return list(found.items())
+
+
+def _question(clip: Clip, rng: random.Random) -> tuple[str, str] | None:
     mover = clip.scene.items[clip.mover]
     kind = rng.choice(("mover", "colour", "direction", "struck", "pattern", "count"))
     if kind == "mover":

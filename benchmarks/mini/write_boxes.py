@@ -197,7 +197,9 @@ OVAD_WORDS = {
     "size": [("small", "small/little"), ("big", "big/large")],
     "material": [("matte", "matte/dull"), ("shiny", "shiny/glossy")],
 }
-"""world value and OVAD's `synonym/synonym`; the first word is the one that training texts use"""
+"""world value, and OVAD's `synonym/synonym`"""
+SYNONYMS = {v: words.split("/") for rows in OVAD_WORDS.values() for v, words in rows}
+"""world value -> the words that OVAD's prompts use for it; region texts use them all"""
 _TYPES = {"colour": "color", "pattern": "pattern", "size": "size", "material": "texture"}
 _HEAD, _TAIL = ("size", "material"), frozenset({"dotted", "checked", "white", "black"})
 

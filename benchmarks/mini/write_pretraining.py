@@ -10,16 +10,19 @@ import base64
 import io
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
 
 from benchmarks.mini.language import GRAMMARS, Message, language
-from benchmarks.mini.planner import captions, full
+from benchmarks.mini.planner import captions, full, questions
 from benchmarks.mini.render import box, jpeg
 from benchmarks.mini.store import Store
 from benchmarks.mini.video import clips, frames
-from benchmarks.mini.world import Scene, related, scenes
+from benchmarks.mini.world import COLOURS, Scene, related, scenes
+from benchmarks.mini.write_boxes import SYNONYMS
+from benchmarks.mini.write_iglue import PROPERTIES
 
 IMAGES, VIDEOS, PARALLEL = 6000, 500, 6000
 SHARD = 1000
@@ -52,11 +55,11 @@ def region_row(scene: Scene, binary: str) -> dict[str, Any]:
             if related(name, item, other, scene):
                 things = (full(item, rng, 0.2), full(other, rng, 0.2))
                 phrases.append(_bare(Message("relation", things, relation=name)))
-        attributes = [value for value in item.looks()[1:] if value != "plain"]
-        element = {"bb": list(box(item, scene)), "caption": phrases}
-        elements.append(element)
-        word = rng.choice(attributes)
-        elements.append({"bb": element["bb"], "caption": item.shape, "attributes": word})
+        place = list(box(item, scene))
+        elements.append({"bb": place, "caption": phrases})
+        words = [word for value in item.looks()[1:] for word in SYNONYMS[value]]
+        attribute = rng.choice(words)
+        elements.append({"bb": place, "caption": item.shape, "attributes": attribute})
     caption = [language("en").say(message, rng) for message in said]
     return {"binary": binary, "caption": caption, "elems": elements}
 
@@ -87,7 +90,7 @@ def parallel_rows(store: Store) -> Iterator[dict[str, Any]]:
     drawn = scenes(store.name("parallel"), "train", store.number(PARALLEL))
     for scene in drawn:
         rng = random.Random(scene.seed + "/words")
-        message = captions(scene, rng, 1)[0]
+        message = _message(scene, rng)
         code = rng.choice(codes)
         yield {
             "source_text": language("en").say(message, rng),
@@ -95,6 +98,19 @@ def parallel_rows(store: Store) -> Iterator[dict[str, Any]]:
             "source_language": "en",
             "target_language": code,
         }
+
+
+def _message(scene: Scene, rng: random.Random) -> Message:
+    """A caption, a question, or a statement such as those about pairs of pictures."""
+    kind = rng.random()
+    if kind < 0.4:
+        return captions(scene, rng, 1)[0]
+    if kind < 0.7:
+        return questions(scene, rng, 1)[0].message
+    a, b = (full(item, rng, 0.1) for item in rng.sample(scene.items, 2))
+    a, b = (thing if rng.random() < 0.6 else replace(thing, colour=None) for thing in (a, b))
+    kinds = ("s_left", "s_right", "s_both", "s_one", "s_sides", "not", "is")
+    return Message(rng.choice(kinds), (a, b), value=rng.choice((*COLOURS, *PROPERTIES)))
 
 
 def write_pretraining(store: Store) -> None:
