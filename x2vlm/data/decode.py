@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,10 @@ def _decode(encoded: bytes, name: str, annotated: tuple[int, int] | None) -> Ima
     if not encoded:
         raise MediaError("file is empty", source=name, fix="get the file again")
     try:
-        image = Image.open(io.BytesIO(encoded))
+        with warnings.catch_warnings():
+            # Pillow warns from half of its limit on; the limit below is the one that counts.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(encoded))
     except UnidentifiedImageError:
         raise MediaError(
             "is not an image in a known format",
