@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -143,7 +143,7 @@ def board_table(
 
 def boards_of(
     records: Sequence[ResultRecord],
-    allow: Sequence[str] = (),
+    allow: Collection[str] = (),
     published: Sequence[Row] = (),
 ) -> list[BoardTable]:
     """Every board that has something to show, suite by suite ("official" first)."""

@@ -100,7 +100,9 @@ def bars(title: str, rows: Sequence[Bar], chance: float | None = None) -> Markup
             body.append(_line(ends[0], y + 9, ends[1], y + 9, "whisker"))
             body += [_line(end, y + 5, end, y + 13, "whisker") for end in ends]
             tip = ends[1]
-        body.append(_text(tip + 5, y + 13, f"{row.value:.1f}{row.mark}", "value"))
+        body.append(
+            _text(max(tip, x(max(low, 0.0))) + 5, y + 13, f"{row.value:.1f}{row.mark}", "value")
+        )
     if chance is not None and low <= chance <= high:
         body.append(_line(x(chance), 2, x(chance), height - 22, "chance"))
     return svg(width, height, title, body, "bars")

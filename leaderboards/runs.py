@@ -68,10 +68,10 @@ def open_run(path: Path, data_root: DataRoot) -> Run:
 def plan_of(record: ResultRecord) -> Plan:
     """The plan a record was made by, from its resolved settings."""
     config = dict(record.config)
-    parts = {"model": ModelChoice, "data": DataConfig, "train": TrainConfig,
-             "predict": PredictConfig}  # fmt: skip
-    for name, kind in parts.items():
-        config[name] = kind.from_dict(config.get(name, {}))
+    config["model"] = ModelChoice.from_dict(config.get("model", {}))
+    config["data"] = DataConfig.from_dict(config.get("data", {}))
+    config["train"] = TrainConfig.from_dict(config.get("train", {}))
+    config["predict"] = PredictConfig.from_dict(config.get("predict", {}))
     return Plan.from_dict(config)
 
 

@@ -71,7 +71,11 @@ def data_key(run: Run) -> str:
     record = run.record
     ids = "\x1f".join(f"{item.way}{item.id}" for item in items_of(run))
     mark = hashlib.sha256(ids.encode()).hexdigest()[:6]
-    name = f"{record.suite}-{record.benchmark}-{record.split}-{mark}"
+    return slug(f"{record.suite}-{record.benchmark}-{record.split}-{mark}")
+
+
+def slug(name: str) -> str:
+    """A name fit for a file: a user's own benchmark may be called "file.py:NAME"."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
 
 
@@ -88,7 +92,7 @@ def write_data_set(out: Path, key: str, runs: Sequence[Run], thumbnails: Thumbna
         "length": [sum(len(text.split()) for text in item.texts) for item in items],
         "fields": _fields(items),
         "runs": [
-            {"name": one.name, "label": run_label(one), "page": f"run-{one.name}.html"}
+            {"name": one.name, "label": run_label(one), "page": f"run-{slug(one.name)}.html"}
             for one in runs
         ],
     }  # fmt: skip
@@ -204,7 +208,8 @@ def _answerer(run: Run, thumbnails: Thumbnails) -> Callable[[Item], Json]:
     """item -> its prediction in the browser's parts."""
     task = run.benchmark.task
     rows = {(row["id"], way): row for row in run.rows for way in row.get("ranking", ("",))}
-    texts, images = {}, {}
+    texts: dict[str, str] = {}
+    images: dict[str, Record] = {}
     if task == "retrieval":
         for sample in run.samples:
             images[sample.id] = sample
@@ -213,7 +218,7 @@ def _answerer(run: Run, thumbnails: Thumbnails) -> Callable[[Item], Json]:
     def answer(item: Item) -> Json:
         row = rows[item.id, item.way]
         if task == "retrieval":
-            return _ranked(run, item, row, texts, images, thumbnails)
+            return _ranked(item, row, texts, images, thumbnails)
         return _answer(run, row, item.sample)
 
     return answer
@@ -248,7 +253,6 @@ def _entry(text: str, score: float, right: bool | None) -> Json:
 
 
 def _ranked(
-    run: Run,
     item: Item,
     row: Prediction,
     texts: Mapping[str, str],

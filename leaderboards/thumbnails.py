@@ -30,7 +30,7 @@ class Picture(TypedDict):
 
 
 class Thumbnails:
-    """Writes thumbnails into `out`/media. failed: path -> reason of media that could not be read."""
+    """Writes thumbnails into `out`/media. failed: path -> why it could not be read."""
 
     def __init__(self, out: Path) -> None:
         self.folder = out / "media"
@@ -46,10 +46,8 @@ class Thumbnails:
 
     def _make(self, media: Media) -> Picture:
         try:
-            if media.kind == "image":
-                pictures = [open_image(media)]
-            else:
-                pictures = read_frames(media, FRAMES)
+            still = media.kind == "image"
+            pictures = [open_image(media)] if still else read_frames(media, FRAMES)
         except MediaError as error:
             self.failed[media.path] = error.what
             return Picture(src=[], width=1, height=1, error=error.what)
