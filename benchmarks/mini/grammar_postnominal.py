@@ -2,8 +2,8 @@
 
 French, Spanish, Portuguese (two genders), Arabic (two genders; things in the plural count as
 feminine), Swahili (noun classes 3/4, 9/10, 7/8 as m, n, k), Indonesian and Vietnamese (no
-agreement). Data: nouns [class, "singular plural"]; adjectives one form, or one per class, singular then plural,
-joined by "/"; `before` names attributes that stand before the noun.
+agreement). Data: nouns [class, "singular plural"]; adjectives one form, or one per class, singular
+then plural, joined by "/"; `before` names attributes that stand before the noun.
 """
 
 from __future__ import annotations
