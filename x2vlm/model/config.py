@@ -189,8 +189,8 @@ class ModelConfig(_Shape):
         return replace(self, vision=replace(self.vision, image_size=pixels))
 
 
-_TINY_VISION = VisionConfig(64, 8, 128, 4, 4, 512, drop_path=0.0, layer_scale=1.0)
-_TINY_TEXT = TextConfig("bert", 1024, 128, 3, 4, 512, 96, 0.0, 0.0)
+_TINY_VISION = VisionConfig(64, 8, 128, 4, 4, 256, drop_path=0.0, layer_scale=1.0)
+_TINY_TEXT = TextConfig("bert", 1024, 128, 3, 4, 192, 96, 0.0, 0.0)
 _LARGE_VISION = VisionConfig(width=1024, depth=24, heads=16, hidden=4096)
 _XLMR_BASE = TextConfig("xlm-roberta", 250002, positions=514)
 
