@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -30,8 +30,7 @@ _NAMED = 100  # bad rows that a report names
 _SETTLED = 100  # rows after which the share of bad ones is judged
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a stream stands: `offset` of this rank's entries into the block that begins at row
     `row` of the epoch's `shard`-th shard, after `before` rows of the epoch."""
 
@@ -42,8 +41,7 @@ class Position:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row: where it is stored, and as it is stored."""
 
     path: Path
@@ -56,8 +54,7 @@ class Entry:
         return f"{self.path}:{self.row + 1}"
 
 
-@dataclass(frozen=True, slots=True)
-class Dealt:
+class Dealt(NamedTuple):
     """An entry in its turn. after: the position behind it; it is block[place]."""
 
     entry: Entry
@@ -113,16 +110,16 @@ class Stream:
             ).permutation(len(block))
             if self.by_rows:
                 order = order[(self.rank - start.before) % self.world :: self.world]
-            for offset in range(skipped, len(order)):
-                place = int(order[offset])
-                yield Dealt(block[place], replace(start, offset=offset + 1), block, place)
+            at = start[:-1]
+            for offset, place in enumerate(order[skipped:].tolist(), start=skipped + 1):
+                yield Dealt(block[place], Position(*at, offset), block, place)
             skipped = 0
 
     def _blocks(self, position: Position) -> Iterator[tuple[Position, list[Entry]]]:
         """(position of its beginning, rows in stored order) of each block from `position`'s on."""
         shards = np.random.default_rng((self.seed, position.epoch)).permutation(len(self.shards))
         mine = shards if self.by_rows else shards[self.rank :: self.world]
-        start, block = replace(position, offset=0), list[Entry]()
+        start, block = position._replace(offset=0), list[Entry]()
         for number in range(position.shard, len(mine)):
             path = self.shards[mine[number]]
             for row, value in read_rows(path, position.row if number == position.shard else 0):
@@ -219,7 +216,7 @@ class StreamLoader:
     def state_dict(self) -> dict[str, Any]:
         """Position and report behind the last batch handed out; plain JSON values."""
         return {
-            "position": asdict(self.position),
+            "position": self.position._asdict(),
             "report": asdict(self.report),
             "layout": self._layout(),
         }
