@@ -119,7 +119,10 @@ def _fetch(
             _check(item, part)
             break
         except (urllib.error.URLError, http.client.HTTPException, OSError, _WrongContent) as error:
-            lasting = isinstance(error, urllib.error.HTTPError) and error.code not in TRANSIENT
+            lasting = False
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+                lasting = error.code not in TRANSIENT
             if lasting or attempt == retries:
                 raise DataError(
                     f"cannot be fetched ({error})",
@@ -147,6 +150,7 @@ def _continue(item: Item, part: Path, progress: Callable[[int, int | None, str],
     try:
         answer = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == 416 and have:  # nothing after what we have: whole, or another file
             if error.headers.get("Content-Range") == f"bytes */{have}":
                 return

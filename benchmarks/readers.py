@@ -70,7 +70,14 @@ def read_rows(files: Files, path: Path, table: str = "") -> list[Row]:
     data = read_bytes(path)
     if _is_lines(data, path):
         return _line_rows(files, path, data)
-    return table_rows(read_json(path), path, table)
+    value = read_json(path)
+    if isinstance(value, Mapping) and table not in value and not _is_table(value):
+        return [Row(value, f"{path}:1")]  # JSON lines of a single line
+    return table_rows(value, path, table)
+
+
+def _is_table(value: Mapping[str, Any]) -> bool:
+    return all(isinstance(item, Mapping) for item in value.values())
 
 
 def table_rows(value: Any, path: Path, table: str = "") -> list[Row]:
