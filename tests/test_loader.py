@@ -1,5 +1,7 @@
 import itertools
+import pickle
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +173,14 @@ def test_workers_change_nothing(records: list[Record]) -> None:
     alone = take(training_loader(TASK, records, micro_batch=4, seed=1), 9)
     helped = take(training_loader(TASK, records, micro_batch=4, seed=1, workers=2), 9)
     assert same(alone, helped)
+
+
+def test_what_workers_need_can_be_sent_to_a_spawned_process(records: list[Record]) -> None:
+    trainer = training_loader(TASK, records, micro_batch=4, seed=1)
+    tester = evaluation_loader(TASK, records, batch_size=4)
+    for make, index in ((partial(trainer._make, 0, 4), 2), (tester._make, 1)):
+        there = pickle.loads(pickle.dumps(make))
+        assert same([there(index).batch], [make(index).batch])
 
 
 @pytest.mark.parametrize("stop", [0, 1, 5, 6, 11])

@@ -121,6 +121,18 @@ def test_same_ids_as_transformers(tmp_path: Path, bert: Tokenizer) -> None:
         assert theirs(row["raw"])["input_ids"] == bert.ids(row["raw"], 512)
 
 
+def test_a_folder_saved_by_transformers_gives_its_xlm_roberta_ids(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, XLMRobertaTokenizer
+
+    small = train_tokenizer(TEXTS * 3, "xlm-roberta", 160)
+    pieces = json.loads(small.to_json())["model"]["vocab"]
+    XLMRobertaTokenizer(vocab=[tuple(piece) for piece in pieces]).save_pretrained(tmp_path)
+    theirs, ours = AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)
+    assert (ours.mask, ours.vocabulary) == (theirs.mask_token_id, len(theirs))
+    for text in (*TEXTS, "A RED  cube!", "unseen ღ"):
+        assert ours.ids(text, 99) == theirs(text)["input_ids"]
+
+
 def test_errors_name_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("hello\nworld\n")
     with pytest.raises(DataError, match=r"words\.txt: has no token \[CLS\]"):

@@ -8,6 +8,7 @@ of its record) alone, so workers, processes and resuming change nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +147,7 @@ class TrainingLoader(Loader):
         """Endless, from `consumed` on."""
         window = self.micro_batch * self.world
         first = self.consumed + self.rank * self.micro_batch
-        groups = Groups(ENDLESS, lambda index: self._make(first + index * window))
+        groups = Groups(ENDLESS, partial(self._make, first, window))
         for loaded in self.run(groups):
             self.skipped.extend(loaded.skipped)
             self.consumed += window
@@ -169,9 +170,10 @@ class TrainingLoader(Loader):
                 )
         self.consumed = state["consumed"]
 
-    def _make(self, first: int) -> Loaded:
-        """The batch of `micro_batch` samples from position `first` of the endless sequence."""
+    def _make(self, first: int, window: int, index: int) -> Loaded:
+        """The batch of `micro_batch` samples from position first + index * window on."""
         samples, skipped = [], []
+        first += index * window
         for position in range(first, first + self.micro_batch):
             sample, bad = self._sample(position)
             samples.append(sample)
