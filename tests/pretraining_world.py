@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tests import small
 from x2vlm import distributed
@@ -15,10 +15,17 @@ from x2vlm.data.augment import RandAugment
 from x2vlm.data.concepts import ImageText, ParallelText, Parser, RegionText, VideoText
 from x2vlm.data.image import TrainTransform
 from x2vlm.data.streams import Stream
-from x2vlm.train.mixed import MixedSource, Part
 from x2vlm.tasks.pretraining_data import Collate
+from x2vlm.train.mixed import MixedSource, Part
 
+KINDS = ("image", "region", "video", "parallel")
 NAMES = list(small.COLOURS)
+TOKENIZER = small.tokenizer()
+CONFIG = replace(
+    small.CONFIG,
+    vision=replace(small.VISION, width=24),  # texts stand where images do in parallel batches
+    heads=("contrastive", "matching", "box", "mlm"),
+)
 
 
 def _binary(seed: int, colour: str) -> str:
@@ -46,9 +53,7 @@ def rows(kind: str, count: int = 12) -> list[dict[str, Any]]:
     return found
 
 
-def write_shards(
-    folder: Path, kinds: tuple[str, ...] = ("image", "region", "video", "parallel")
-) -> Path:
+def write_shards(folder: Path, kinds: Sequence[str] = KINDS) -> Path:
     """One folder of two JSON-lines shards per kind."""
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -72,30 +77,25 @@ def parser(kind: str) -> Parser:
 
 
 def source(
-    folder: Path, *, batch_size: int = 6, seed: int = 0, workers: int = 0, **options: Any
+    folder: Path,
+    *,
+    batch_size: int = 6,
+    seed: int = 0,
+    workers: int = 0,
+    matching: bool = True,
+    **options: Any,
 ) -> MixedSource:
-    """All kinds that the folder holds, mixed."""
-    tokenizer = small.tokenizer()
+    """All kinds that the folder holds, mixed; dealt by rows, so that ranks change nothing."""
+    rank, world = distributed.rank(), distributed.world()
     parts = {
         kind: Part(
-            Stream(
-                folder / kind,
-                seed=seed,
-                rank=distributed.rank(),
-                world=distributed.world(),
-                split="rows",
-            ),
+            Stream(folder / kind, seed=seed, rank=rank, world=world, split="rows"),
             parser(kind),
-            Collate(kind, tokenizer, small.SIZE, 8),
+            Collate(kind, TOKENIZER, small.SIZE, small.VISION.patch_size, matching=matching),
             batch_size,
             workers=workers,
         )
-        for kind in ("image", "region", "video", "parallel")
+        for kind in KINDS
         if (folder / kind).is_dir()
     }
     return MixedSource(parts, seed=seed, **options)
-
-
-def seeded(count: int) -> np.random.Generator:
-    """A generator for a test."""
-    return np.random.default_rng(count)

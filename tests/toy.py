@@ -98,7 +98,9 @@ class Batches:
             places = [(begin + i) % COUNT for i in range(self.size)]
             cuts = _cuts(self.size, distributed.world(), self.uneven)
             mine = places[cuts[distributed.rank()] : cuts[distributed.rank() + 1]]
-            pieces = -(-len(mine) // (self.micro or len(mine)))
+            # As many for every process: they wait for each other in each micro-batch.
+            share = -(-self.size // distributed.world())
+            pieces = -(-share // (self.micro or share))
             cuts = _cuts(len(mine), pieces, self.uneven)
             self.step += 1
             yield [batch(mine[a:b]) for a, b in itertools.pairwise(cuts)]
