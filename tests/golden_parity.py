@@ -68,13 +68,9 @@ def alignment(model: X2VLM, given: Given) -> Outputs:
     memory = model.memory(image_BVD)
     fused_BLD = model.fuse(text_BLD, given.mask, memory)
     image_BE, text_BE = model.image_feature(image_BVD), model.text_feature(text_BLD)
-    yield "image_embeds", image_BVD
-    yield "video_embeds", image_BVD
-    yield "text_embeds", text_BLD
-    yield "cross_embeds", fused_BLD
-    yield "image_feat", image_BE
-    yield "video_feat", image_BE
-    yield "text_feat", text_BE
+    for kind in ("image", "video"):
+        yield from ((f"{kind}_embeds", image_BVD), (f"{kind}_feat", image_BE))
+    yield from (("text_embeds", text_BLD), ("text_feat", text_BE), ("cross_embeds", fused_BLD))
     yield "itm_logits", model.match(fused_BLD)
     yield "loss_itc", losses.contrastive(image_BE, text_BE, model.temperature)
     if "idx" in given:
@@ -157,8 +153,7 @@ def classification(model: X2VLM, given: Given) -> Outputs:
     batch = Batch(("",), pixels, given["text_ids"], given.mask, target)
     yield "logits", task.forward(batch)
     yield "loss", task.loss(batch)["classification"]
-    yield "image_embeds", model.encode_visual(pixels)
-    yield "video_embeds", model.encode_visual(pixels)
+    yield from ((f"{kind}_embeds", model.encode_visual(pixels)) for kind in ("image", "video"))
 
 
 def answering(model: X2VLM, given: Given) -> Outputs:

@@ -51,8 +51,9 @@ def read_state(path: Path) -> State:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path} cannot be read as weights: {str(error).splitlines()[0]}\n"
+            f"{path} cannot be read as weights: {reason}\n"
             "  expected: a torch file that holds tensors only (other objects are refused for "
             "safety), complete; download it again, or save its state dict anew"
         ) from error
