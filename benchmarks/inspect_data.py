@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -19,8 +15,9 @@ from benchmarks.files import Files, OnError
 from benchmarks.layout import Layout
 from benchmarks.media import missing_media
 from benchmarks.registry import NAMES, get
+from benchmarks.soundness import Sound, check
 from x2vlm.errors import DataError
-from x2vlm.types import Media, Record
+from x2vlm.types import Record
 
 State = Literal["complete", "partial", "missing", "broken"]
 T = TypeVar("T")
@@ -128,7 +125,7 @@ def _more_annotations(benchmark: Benchmark, split: str, used: Files, found: int)
     return [f"{names} beside it: {len(records)} records, {len(records) - without} with their media"]
 
 
-def status_table(rows: Sequence[Status], width: int = 100) -> str:
+def status_table(rows: Sequence[Status]) -> str:
     """The rows as text; long notes follow below the table, one line each."""
     head = ("benchmark", "split", "state", "records", "images or videos", "languages")
     body = [
@@ -148,7 +145,7 @@ def status_table(rows: Sequence[Status], width: int = 100) -> str:
         for line in (head, tuple("-" * n for n in widths), *body)
     ]
     notes = dict.fromkeys(f"{row.benchmark} {row.split}: {row.note}" for row in rows if row.note)
-    return "\n".join([*lines, "", *(note for note in notes)]) if width else "\n".join(lines)
+    return "\n".join([*lines, "", *notes])
 
 
 def _of(found: int, wanted: int | None) -> str:
@@ -184,7 +181,7 @@ def verify(
     changed is not decoded again, so that an interrupted check goes on where it stopped.
     """
     report = Report()
-    sound = _Sound(resume)
+    sound = Sound(resume)
     try:
         for name in names:
             benchmark = get(name)
@@ -195,6 +192,7 @@ def verify(
                     _check_record(record, sound, report)
     finally:
         sound.close()
+        report.checked, report.known = sound.checked, sound.known
     return report
 
 
@@ -213,44 +211,10 @@ def _readable(benchmark: Benchmark, split: str, files: Files, report: Report) ->
     return found
 
 
-class _Sound:
-    """Files found sound: path -> (size in bytes, time of change, width, height)."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.seen: dict[str, tuple[int, int, int, int]] = {}
-        if path is not None and path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    name, *values = json.loads(line)
-                except ValueError:  # the last line of an interrupted check
-                    continue
-                self.seen[name] = tuple(values)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("a", encoding="utf-8") if path is not None else None
-
-    def get(self, path: Path) -> list[int] | None:
-        """[width, height] of a file that is as it was when it was found sound."""
-        stat = path.stat()
-        known = self.seen.get(str(path))
-        return list(known[2:]) if known and known[:2] == (stat.st_size, stat.st_mtime_ns) else None
-
-    def add(self, path: Path, size: Sequence[int]) -> None:
-        stat = path.stat()
-        self.seen[str(path)] = (stat.st_size, stat.st_mtime_ns, size[0], size[1])
-        if self.file is not None:
-            self.file.write(json.dumps([str(path), *self.seen[str(path)]]) + "\n")
-            self.file.flush()
-
-    def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
-
-
-def _check_record(record: Record, sound: _Sound, report: Report) -> None:
+def _check_record(record: Record, sound: Sound, report: Report) -> None:
     for media in record.images:
         try:
-            size = _check_media(media, sound, report)
+            size = check(media, sound)
         except FileNotFoundError:
             report.add(record.source, f"{media.path}: missing")
             continue
@@ -271,45 +235,3 @@ def _check_box(
     x, y, w, h = box
     if x < -1 or y < -1 or x + w > size[0] + 1 or y + h > size[1] + 1:
         report.add(source, f"box {box} is not inside the image of {size[0]} x {size[1]} pixels")
-
-
-def _check_media(media: Media, sound: _Sound, report: Report) -> list[int] | None:
-    """[width, height] of an image that decodes, None for videos; OSError or ValueError if not."""
-    if media.inline:
-        report.checked += 1
-        return next(iter([_decode(io.BytesIO(data)) for data in media.inline]))
-    path = Path(media.path)
-    known = sound.get(path)
-    if known is not None:
-        report.known += 1
-        return known if media.kind == "image" else None
-    report.checked += 1
-    sizes = [_decode(item) for item in _pictures(media)]
-    if not sizes and path.stat().st_size == 0:
-        raise ValueError("the file is empty")
-    sound.add(path, sizes[0] if sizes else (0, 0))
-    return sizes[0] if media.kind == "image" else None
-
-
-def _pictures(media: Media) -> Iterator[Path | io.BytesIO]:
-    """What there is to decode: an image, the frames of a video; video files are left to decord."""
-    path = Path(media.path)
-    if media.kind == "image":
-        yield path
-    elif media.kind == "frames" and path.is_dir():
-        frames = sorted(item for item in path.iterdir() if not item.name.startswith("."))
-        if not frames:
-            raise ValueError("a folder without frames")
-        yield from frames
-    elif media.kind == "frames":
-        try:
-            for frame in json.loads(path.read_bytes()):
-                yield io.BytesIO(base64.b64decode(frame, validate=True))
-        except (TypeError, binascii.Error) as error:
-            raise ValueError(f"no JSON list of base64 images ({error})") from error
-
-
-def _decode(source: Path | io.BytesIO) -> list[int]:
-    with Image.open(source) as image:
-        image.load()
-        return list(image.size)

@@ -148,7 +148,7 @@ BENCHMARK = Benchmark(
         "test": Split("test", note="five captions per image in en and de, one in fr and cs"),
         "test_task1": Split("test", note="one caption per image in every language"),
     },
-    chance={"mean_recall": 0.5},
+    chance={"mean_recall": 0.53},
     options={"k": 256},
     languages=LANGUAGES,
     paper="Elliott et al., 2016 and 2017; Barrault et al., 2018",

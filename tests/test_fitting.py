@@ -1,0 +1,77 @@
+"""A predictions file finds the annotations that it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.files import Files
+from benchmarks.fitting import score_fitting
+from benchmarks.registry import get
+from tests.small_data import CASES, write
+from x2vlm.errors import DataError, PredictionError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """NLVR2 dev of two rows, and beside it the first of them alone."""
+    path = write(tmp_path, CASES["nlvr2"])
+    (path.parent / "dev.avail1.json").write_text(path.read_text().split("\n")[0] + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("lines", "n", "accuracy", "file"),
+    [
+        ("dev-850-0-0,False\ndev-850-0-1,False\n", 2, 50.0, "dev.json"),
+        ("dev-850-0-0,False\n", 1, 100.0, "dev.avail1.json"),
+    ],
+)
+def test_ids_decide(root: Path, lines: str, n: int, accuracy: float, file: str) -> None:
+    (root / "predictions.csv").write_text(lines)
+    result, files = score_fitting(get("nlvr2"), "dev", root / "predictions.csv", Files(root))
+    assert (result.n, result.scores["accuracy"].value) == (n, accuracy)
+    assert files.used["dev"].name == file
+
+
+def test_what_fits_nothing_is_held_against_the_whole(root: Path) -> None:
+    (root / "predictions.csv").write_text("dev-9-0-0,False\n")
+    with pytest.raises(PredictionError, match="the 2 expected"):
+        score_fitting(get("nlvr2"), "dev", root / "predictions.csv", Files(root))
+
+
+def test_no_annotations_and_broken_ones(root: Path) -> None:
+    (root / "predictions.csv").write_text("dev-850-0-0,False\n")
+    (root / "nlvr2/dev.json").write_text('{"identifier"\n')
+    with pytest.raises(DataError, match="is no JSON"):
+        score_fitting(get("nlvr2"), "dev", root / "predictions.csv", Files(root))
+    with pytest.raises(DataError, match="no file"):
+        score_fitting(get("nlvr2"), "test", root / "predictions.csv", Files(root))
+
+
+PUBLISHED = [
+    ("nlvr2", "dev", "nlvr2/dev.first400.predictions.csv", None, {}, 400, "accuracy", 89.75),
+    ("nlvr2", "dev", "nlvr2/dev.avail.predictions.csv", None, {}, 8, "consistency", 50.0),
+    ("vqav2", "val", "vqav2/results_majority.json", None, {}, 589, "accuracy", 96.20),
+    ("vqav2", "val", "vqav2/results_yes.json", None, {}, 589, "accuracy", 24.09),
+    ("xgqa", "test", "xgqa/published/uc2_de_result.json", ["de"],
+     {"test": "gqa/testdev.lxmert.json"}, 9666, "accuracy/de", 42.851231),
+    ("xflickrco", "test", "iglue/xflickrco/published/uc2_de_result.json", ["de"], {}, 2000,
+     "image_r1/de", 28.6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "path", "languages", "given", "n", "metric", "value"), PUBLISHED
+)
+def test_published_dumps_of_the_pack(
+    shared: Path, name: str, split: str, path: str, languages: list[str] | None,
+    given: dict[str, str], n: int, metric: str, value: float,
+) -> None:  # fmt: skip
+    data = shared / "data"
+    result, _ = score_fitting(
+        get(name), split, data / path, Files(data, given), languages=languages
+    )
+    assert result.n == n
+    assert result.scores[metric].value == pytest.approx(value, abs=0.005)
