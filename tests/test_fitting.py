@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_no_annotations_and_broken_ones(root: Path) -> None:
         score_fitting(get("nlvr2"), "dev", root / "predictions.csv", Files(root))
     with pytest.raises(DataError, match="no file"):
         score_fitting(get("nlvr2"), "test", root / "predictions.csv", Files(root))
+
+
+def test_official_winoground_scores_need_no_examples(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "data/winoground/official_scores"
+    files = Files(tmp_path)
+    result, used = score_fitting(get("winoground"), "test", folder / "clip.jsonl", files)
+    want = json.loads((folder / "EXPECTED.json").read_text())
+    assert result.n == 400
+    assert "predictions alone" in used.notes[0]
+    assert [result.scores[name].value for name in ("text", "image", "group")] == [30.75, 10.5, 8.0]
+    assert "clip" in json.dumps(want)
 
 
 PUBLISHED = [
