@@ -63,7 +63,7 @@ def _short(text: str, limit: int) -> str:
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Round numbers that cover low..high, about `count` of them."""
-    span = (high - low) or 1.0
+    span = (high - low) or abs(high) or 1.0
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)

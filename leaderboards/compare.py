@@ -172,7 +172,7 @@ def to_markdown(comparisons: Sequence[Comparison], flips: int = 5) -> str:
     heads = ("benchmark", "metric", "n", "A", "B", "B − A", "95 % interval", "test", "p",
              "p (Holm)", "gained", "lost", "verdict")  # fmt: skip
     names = dict.fromkeys((one.name_a, one.name_b) for one in comparisons)
-    lines = [f"A is {a}, B is {b}." for a, b in names]
+    lines = [f"A is {a}, B is {b}." for a, b in names if (a, b) != ("A", "B")]
     lines += ["", "| " + " | ".join(heads) + " |", "|" + " :-- |" * len(heads)]
     for one in comparisons:
         texts = [one.benchmark, one.metric, str(one.n), f"{one.a:.2f}", f"{one.b:.2f}",

@@ -248,7 +248,7 @@ def _html_cell(cell: Cell | None, scale: float) -> str:
 FORMATS: dict[str, tuple[str, Callable[[BoardTable], str]]] = {
     "csv": (".csv", to_csv),
     "md": (".md", to_markdown),
-    "latex": (".tex", to_latex),
+    "tex": (".tex", to_latex),
     "json": (".json", to_json),
     "html": (".html", to_html),
 }

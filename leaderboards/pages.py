@@ -56,6 +56,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "cell_marks": cell_marks,
     "cell_title": cell_title,
     "interval": interval_text,
+    "page_of": lambda record, where: where.get(record),
     "flags": lambda record: list(flags_of(record).values()),
     "date": lambda text: text[:16].replace("T", " "),
 }
@@ -128,7 +129,7 @@ def _bars(table: BoardTable, column: Column) -> Markup | None:
         rows.append(charts.Bar(_row_name(row), cell.value * column.scale,
                                None if spread is None else spread * column.scale,
                                row.kind == "ours", cell_marks(cell)))  # fmt: skip
-    if not rows:
+    if not any(bar.ours for bar in rows):
         return None
     rows.sort(key=lambda bar: bar.value, reverse=column.higher_is_better)
     kept = [bar for bar in rows if bar.ours] + [bar for bar in rows if not bar.ours]
@@ -215,7 +216,7 @@ def _flat(values: Mapping[str, Any], front: str = "") -> Iterator[tuple[str, str
             yield f"{front}{name}", text
 
 
-def _curves(path: Path) -> list[Markup]:
+def _curves(path: Path) -> list[View]:
     """One picture per number that train.jsonl logs over its steps."""
     if not path.is_file():
         return []
@@ -231,7 +232,10 @@ def _curves(path: Path) -> list[Markup]:
             if name != "step" and isinstance(step, (int, float)) and numeric:
                 lines.setdefault(name, []).append((float(step), float(value)))
     losses_first = sorted(lines, key=lambda name: ("loss" not in name, name))
-    return [charts.curves(name, [(name, lines[name])]) for name in losses_first[:12]]
+    return [
+        {"name": name, "chart": charts.curves(name, [(name, lines[name])])}
+        for name in losses_first[:12]
+    ]
 
 
 def benchmark_view(runs: Sequence[Run], keys: Mapping[str, str]) -> View:

@@ -75,15 +75,22 @@ def plan_of(record: ResultRecord) -> Plan:
     return Plan.from_dict(config)
 
 
-def compare_runs(groups: Sequence[Sequence[Run]], seed: int = 0) -> list[Comparison]:
+def compare_runs(
+    groups: Sequence[Sequence[Run]], names: Sequence[str] = (), seed: int = 0
+) -> list[Comparison]:
     """Every pair of groups on every benchmark they share, corrected together.
 
-    A group is one side: a run, or the runs of one model over many benchmarks. RecordError when two
-    groups share nothing, or a shared split was read from different data.
+    A group is one side: a run, or the runs of one model over many benchmarks. names: of the groups;
+    by default a lone run's own, else A, B, C. RecordError when two groups share nothing, or a
+    shared split was read from different data.
     """
+    called = list(names) or [
+        group[0].name if len(group) == 1 else chr(ord("A") + place)
+        for place, group in enumerate(groups)
+    ]
     found = []
     for i, first in enumerate(groups):
-        for second in groups[i + 1 :]:
+        for j, second in enumerate(groups[i + 1 :], i + 1):
             pairs = _pairs(first, second)
             if not pairs:
                 raise RecordError(
@@ -91,7 +98,7 @@ def compare_runs(groups: Sequence[Sequence[Run]], seed: int = 0) -> list[Compari
                     f"{_what(first)} against {_what(second)}"
                 )
             for a, b in pairs:
-                found += _compare_pair(a, b, seed)
+                found += _compare_pair(a, b, (called[i], called[j]), seed)
     return with_holm(found)
 
 
@@ -109,14 +116,13 @@ def _pairs(first: Sequence[Run], second: Sequence[Run]) -> list[tuple[Run, Run]]
     return [(run, others[key(run)]) for run in first if key(run) in others]
 
 
-def _compare_pair(a: Run, b: Run, seed: int) -> list[Comparison]:
+def _compare_pair(a: Run, b: Run, names: tuple[str, str], seed: int) -> list[Comparison]:
     if [sample.id for sample in a.samples] != [sample.id for sample in b.samples]:
         raise RecordError(
             f"{a.name} and {b.name} were evaluated on different samples of "
             f"{a.record.benchmark} {a.record.split} ({len(a.samples)} and {len(b.samples)}); "
             "evaluate both with the same limit and data"
         )
-    names = (a.name, b.name)
     if a.benchmark.task == "attributes":
         return [_compare_attributes(a, b, names, seed)]
     return [

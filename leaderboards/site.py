@@ -114,9 +114,10 @@ def _boards(write: Callable[..., None], tables: Sequence[BoardTable], runs: Sequ
     refused = list(dict.fromkeys(refusal for table in tables for refusal in table.refused))
     write("index.html", "index.html", title="Leaderboards", refused=refused,
           summary=pages.summary(tables, runs), tables=tables)  # fmt: skip
+    where = {run.record.path: f"run-{slug(run.name)}.html" for run in runs if run.record.path}
     for table in tables:
         link = pages.board_link(table)
-        write(link["page"], "board.html", title=table.board.title, table=table,
+        write(link["page"], "board.html", title=table.board.title, table=table, where=where,
               view=pages.board_view(table, differences(table)))  # fmt: skip
 
 

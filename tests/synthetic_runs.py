@@ -119,12 +119,12 @@ def make_run(
     names = list(WORDS) if task in ("classification", "attributes") else []
     scores = {} if task == "captioning" else benchmark.score(samples, rows)
     scores = scores or {"cider": Measure(1.1, n, 0.1)}
-    record = make_record(
-        benchmark.name, headline=benchmark.headline, metrics=scores, n=n,
-        chance=dict(benchmark.chance), seed=seed, **changes,
-    )  # fmt: skip
+    fields = {"metrics": scores, "n": n, "chance": dict(benchmark.chance), "seed": seed}
+    record = make_record(benchmark.name, headline=benchmark.headline, **{**fields, **changes})
     name = name or f"{benchmark.name}-s{seed}"
     run_folder = write_run(folder / name, record, []) if folder else None
+    if run_folder:
+        record = ResultRecord.read(run_folder / "record.json")
     return Run(name, record, benchmark, samples, rows, names, run_folder)
 
 

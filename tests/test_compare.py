@@ -167,6 +167,9 @@ def test_holm_runs_over_all_benchmarks_of_the_call():
     text = to_markdown(found)
     assert text.count("\n| ") == 5
     assert "gained: " in text
+    assert {(one.name_a, one.name_b) for one in found} == {("A", "B")}
+    named = compare_runs([a, b], ["old", "new"])
+    assert "A is old, B is new." in to_markdown(named)
 
 
 def test_runs_that_share_nothing_are_refused():

@@ -56,14 +56,14 @@ def test_markup_in_names_stays_text():
     assert "<script>" not in texts["html"]
     assert "<script>" not in texts["md"]
     assert r"x\|y\_&lt;script&gt;" in texts["md"]
-    assert r"x|y\_" in texts["latex"]
+    assert r"x|y\_" in texts["tex"]
     assert NASTY in [row["model"] for row in json.loads(texts["json"])["rows"]]
     assert NASTY in [row["model"] for row in csv.DictReader(io.StringIO(texts["csv"]))]
 
 
 def test_latex_balances_braces_and_columns():
     for table in golden_tables():
-        text = FORMATS["latex"][1](table)
+        text = FORMATS["tex"][1](table)
         assert text.count("{") == text.count("}")
         rows = [line for line in text.splitlines() if line.endswith(r"\\")]
         assert len({line.replace(r"\&", "").count("&") for line in rows}) == 1

@@ -104,6 +104,16 @@ def test_a_site_is_replaced_and_anything_else_is_left_alone(tmp_path):
     assert (tmp_path / "precious" / "thesis.txt").read_text(encoding="utf-8") == "mine"
 
 
+def test_values_on_a_board_lead_to_their_run_or_to_all_seeds(tmp_path, site):
+    out, _, _ = site
+    text = (out / "board-mini-overview.html").read_text(encoding="utf-8")
+    assert '<a href="benchmark-vqav2.html">' in text
+    run = make_run("answering", tmp_path, n=3)
+    build_site([run], tmp_path / "out")
+    text = (tmp_path / "out" / "board-mini-overview.html").read_text(encoding="utf-8")
+    assert f'<a href="run-{run.name}.html">' in text
+
+
 def test_two_runs_of_one_name_are_refused(tmp_path):
     runs = [make_run(task, tmp_path, n=3, name="same") for task in ("answering", "grounding")]
     with pytest.raises(RecordError, match="two runs are called 'same'"):

@@ -55,7 +55,9 @@ def page(browser):
     faults = []
     opened.on("console", lambda m: m.type in ("error", "warning") and faults.append(m.text))
     opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+    opened.on(
+        "requestfailed", lambda r: "ABORTED" in r.failure or faults.append(f"failed: {r.url}")
+    )
     opened.on("request", lambda r: r.url.startswith(("file:", "data:")) or faults.append(r.url))
     opened.on("dialog", lambda dialog: (faults.append("a dialog opened"), dialog.dismiss()))
     yield opened

@@ -15,14 +15,13 @@ const Draw = (() => {
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
     svg.setAttribute("aria-hidden", "true");
-    for (const [kind, [x, y, width, height]] of boxes) {
-      for (const css of ["halo", kind]) {
-        const rect = document.createElementNS(SVG, "rect");
-        for (const [key, value] of Object.entries({ x, y, width, height, class: `box ${css}` })) {
-          rect.setAttribute(key, value);
-        }
-        svg.append(rect);
+    // All halos lie below all lines: equal boxes show the solid line through the gaps of the dashed.
+    for (const [kind, [x, y, width, height]] of [...boxes.map(([, box]) => ["halo", box]), ...boxes]) {
+      const rect = document.createElementNS(SVG, "rect");
+      for (const [key, value] of Object.entries({ x, y, width, height, class: `box ${kind}` })) {
+        rect.setAttribute(key, value);
       }
+      svg.append(rect);
     }
     return svg;
   };
