@@ -27,7 +27,7 @@ class ResultRecord:
 
     protocol: how the score came about ("zero-shot", "fine-tuned", "fine-tuned:en", "few-shot:48",
     "translate-test", …, with "+crop" and the like for variants); boards never mix two in one
-    column. metrics: name -> Measure. limit: n records were asked for on purpose (None: the whole split).
+    column. metrics: name -> Measure. limit: n records were asked for on purpose (None: all).
     skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
     "weights_sha256", "checkpoint", "pretraining"}. revision: {"commit", "dirty"}.
     predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world, "official" for

@@ -16,7 +16,7 @@ from benchmarks import predictions as lines
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.metrics.stats import Measure, Scores
-from benchmarks.mini.home import mini_root
+from benchmarks.mini.home import data_root
 from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
 from benchmarks.records import fingerprint, load_records
@@ -101,8 +101,9 @@ class Run:
         settings = replace(self.plan.train, seed=self.plan.seed)
         stage = Stage(self.folder, "train", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
-            "data": fingerprint(records), "weights": self.model.source(), "model": self.model.shape(),
-            "train": settings, "options": self.model.options, "code": checkpoint.FORMAT,
+            "data": fingerprint(records), "weights": self.model.source(),
+            "model": self.model.shape(), "train": settings, "options": self.model.options,
+            "code": checkpoint.FORMAT,
         })  # fmt: skip
         out = self.folder / "model.safetensors"
         if stage.finished() and out.is_file():
@@ -201,6 +202,7 @@ class Run:
             on_error=self.plan.data.on_error, skipped=[] if skipped is None else skipped,
         )  # fmt: skip
         task.progress = watch
+        task.cache = settings.cache
         with torch.inference_mode(), task.evaluating(), self.model.autocast():
             rows = list(task.predict(loader))
         return [row for share in distributed.all_gather_objects(rows) for row in share]
@@ -267,16 +269,3 @@ def run(plan: Plan) -> ResultRecord:
     weights = work.train()
     work.predict(weights)
     return work.score()
-
-
-def data_root(plan: Plan) -> Path:
-    """The user's data folder, or the embedded world, written on first use."""
-    if not plan.data.root:
-        return mini_root()
-    root = Path(plan.data.root)
-    if not root.is_dir():
-        raise DataError(
-            "no such folder", source=str(root), expected="the folder of the official files",
-            fix="correct data=DIR; without data= the embedded mini world is used",
-        )  # fmt: skip
-    return root

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from x2vlm import distributed
@@ -40,3 +40,9 @@ def _logged(items: Iterable[T], what: str, total: int | None, unit: str) -> Iter
             left = f", {(total - done) / rate:.0f} s left" if total else ""
             log.info("%s: %d of %s %s, %.1f/s%s", what, done, total or "?", unit, rate, left)
     log.info("%s: %d %s in %.1f s", what, done, unit, time.monotonic() - started)
+
+
+def plain_watch(items: Iterable[T], what: str) -> Iterable[T]:
+    """`watch` for stages that do not count in batches."""
+    total = len(items) if isinstance(items, Sized) else None
+    return watch(items, what, total, "records")

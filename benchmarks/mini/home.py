@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from benchmarks.mini.suite import write_world
+from benchmarks.plan import Plan
+from x2vlm.errors import DataError
 
 
 def mini_root() -> Path:
@@ -18,4 +20,17 @@ def mini_root() -> Path:
     )
     root = Path(cache) / "mini-world"
     write_world(root)
+    return root
+
+
+def data_root(plan: Plan) -> Path:
+    """The user's data folder, or the embedded world, written on first use."""
+    if not plan.data.root:
+        return mini_root()
+    root = Path(plan.data.root)
+    if not root.is_dir():
+        raise DataError(
+            "no such folder", source=str(root), expected="the folder of the official files",
+            fix="correct data=DIR; without data= the embedded mini world is used",
+        )  # fmt: skip
     return root

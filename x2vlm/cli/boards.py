@@ -56,3 +56,52 @@ def write(table: BoardTable, kind: str, folder: Path) -> Path:
     path = folder / f"{table.suite}-{table.board.name}.{kind}"
     write_atomically(path, FORMATS[kind](table))
     return path
+
+
+def compare(words: Sequence[str], settings: Mapping[str, str]) -> int:
+    """Compare runs, or folders of runs, sample by sample: x2vlm compare A B."""
+    from benchmarks.mini.home import data_root
+    from leaderboards import compare as statistics
+    from leaderboards.aggregate import find_records
+    from leaderboards.runs import compare_runs, open_run
+
+    if len(words) < 2 or settings:
+        raise ConfigError("usage: x2vlm compare RUN RUN […]; each a run folder or a folder of runs")
+    groups = [[open_run(path, data_root) for path in find_records([Path(word)])] for word in words]
+    print(statistics.to_markdown(compare_runs(groups)))
+    return 0
+
+
+def submit(words: Sequence[str], settings: Mapping[str, str]) -> int:
+    """Write the official submission file of one run: x2vlm submit RUN [name=…] [out=DIR]."""
+    from benchmarks.mini.home import data_root
+    from benchmarks.submission import KINDS, write_submission
+    from leaderboards.runs import open_run
+
+    known = ("name", "out", "kind", "subset")
+    for name in settings:
+        if name not in known:
+            raise ConfigError(unknown("setting", name, known))
+    if len(words) != 1:
+        raise ConfigError("usage: x2vlm submit RUN [name=…] [out=DIR] [kind=nocaps] [subset=…]")
+    folder = Path(words[0])
+    run = open_run(folder, data_root)
+    kind = settings.get("kind", run.benchmark.name)
+    if kind not in KINDS:
+        raise ConfigError(unknown("submission kind", kind, KINDS))
+    out, name = Path(settings.get("out", folder)), settings.get("name", "x2vlm")
+    subset = settings.get("subset", "val2014")
+    print(write_submission(kind, run.samples, run.rows, out, name, subset=subset))
+    return 0
+
+
+def difference(folder: Path) -> int:
+    """Print one run's numbers beside those of the paper."""
+    from leaderboards import difference as beside
+
+    records = read_records([folder])
+    for table in boards_of(records, FLAGS):
+        if table.board.name == "overview":
+            found = beside.differences(table)
+            print(beside.to_markdown(found) if found else "the paper prints no number for this row")
+    return 0

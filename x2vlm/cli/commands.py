@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -68,12 +67,13 @@ def predict(words: list[str]) -> int:
 
 def _stages(words: Sequence[str], last: str) -> int:
     from benchmarks import run as runner
+    from benchmarks.mini.home import data_root
     from x2vlm import distributed
     from x2vlm.cli.report import start_log, summary
 
     chosen = plan(compose(words))
     with distributed.processes():
-        work = runner.Run(chosen, runner.data_root(chosen))
+        work = runner.Run(chosen, data_root(chosen))
         with start_log(work.folder, work.plan):
             weights = work.train()
             if last != "train":
@@ -108,9 +108,8 @@ def show(words: list[str]) -> int:
 
 def score(words: list[str]) -> int:
     """x2vlm score: a predictions file of any known kind; one JSON object last. No torch."""
-    from benchmarks.layout import load_layout
-
     from benchmarks.files import Files
+    from benchmarks.layout import load_layout
     from benchmarks.record import json_ready
     from benchmarks.registry import get
     from benchmarks.score import score_file
@@ -232,15 +231,8 @@ def compare(words: list[str]) -> int:
     return show_comparison(*split_words(words))
 
 
-def site(words: list[str]) -> int:
-    """x2vlm site: a static site."""
-    from x2vlm.cli.boards import site as write_site
-
-    return write_site(*split_words(words))
-
-
 def data(words: list[str]) -> int:
-    """x2vlm data status|verify|download|shards|mini."""
+    """x2vlm data status|verify|mini."""
     from x2vlm.cli.data import data as about_data
 
     return about_data(words)
@@ -266,14 +258,4 @@ def reproduce(words: list[str]) -> int:
     else:
         overrides = [f"benchmark={name}", *rest]
     code = run(overrides)
-    return code or difference(plan(compose(overrides)))
-
-
-def threads() -> None:
-    """Keep several processes of one machine from fighting over its cores."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-def plain_json(value: Any) -> str:
-    """One line of JSON."""
-    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    return code or difference(plan(compose(overrides)).folder())

@@ -37,9 +37,7 @@ class Group:
         return sum(parameter.numel() for _, parameter in self.parameters)
 
 
-def named_groups(
-    model: X2VLM, config: TrainConfig, new: Collection[str] = ()
-) -> tuple[Group, ...]:
+def named_groups(model: X2VLM, config: TrainConfig, new: Collection[str] = ()) -> tuple[Group, ...]:
     """Split what is trained by part (vision, text, other), by new or not, and by decay.
 
     new: names of parameters that start from scratch; their rate is `lr * lr_new`, unless they

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.tasks.base import Task
@@ -80,9 +82,7 @@ def train(
             if end or stopping:
                 break
             position = source.state_dict() if config.auto_batch else {}
-            waiting = time.perf_counter()
-            micro_batches = next(batches)
-            waited = time.perf_counter() - waiting
+            micro_batches, waited = _next(batches)
             rate = optim.linear_schedule(step, total_steps, config.warmup)
             try:
                 outcome = session.step(step, rate, micro_batches, stop=asked.is_set())
@@ -103,6 +103,14 @@ def train(
         progress.plot_losses(folder)
     seconds = time.perf_counter() - begun
     return TrainResult(step, end, session.best, session.best_step, meter.last, seconds, samples)
+
+
+def _next(batches: Iterator[Sequence[Batch]]) -> tuple[Sequence[Batch], float]:
+    """The micro-batches of a step, and the seconds they were waited for."""
+    waiting = time.perf_counter()
+    # A loader that starts draws a seed: not from the generator that dropout draws from.
+    with torch.random.fork_rng(devices=[]):
+        return next(batches), time.perf_counter() - waiting
 
 
 @contextmanager
