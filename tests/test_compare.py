@@ -121,6 +121,7 @@ def test_sample_scores_average_to_the_metric(task):
         assert set(one.groups) == set(one.values)
 
 
+@pytest.mark.slow
 def test_caption_scores_average_to_cider():
     run = make_run("captioning", n=6)
     (one,) = run.scores()
