@@ -28,6 +28,7 @@ class German(Language):
         singular, several = forms.split()
         if plural:
             return " ".join([*(self._inflected(v, "e") for v in self.said(thing)), several])
+        case = case or "nom"
         place = GENDERS.index(gender)
         ending = self.data["endings"][article][case].split()[place]
         words = [self._inflected(value, ending) for value in self.said(thing)]

@@ -63,7 +63,7 @@ def _moon() -> list[Point]:
 
 
 def _cone() -> list[Point]:
-    base = [(x, 0.68 + 0.5 * y) for x, y in _arc(0, 0, 0.86, 0, 180, 18)]
+    base = [(x, 0.55 + 0.5 * y) for x, y in _arc(0, 0, 0.86, 0, 180, 18)]
     return [(0.0, -1.0), *base]
 
 
@@ -83,6 +83,8 @@ OUTLINES: dict[str, list[Point]] = {
     "moon": _moon(),
 }
 _UPRIGHT = frozenset({"cube", "cone"})
+_SHADOW = [value * 2 // 5 for value in range(256)]
+_RIM = [value // 3 for value in range(256)]
 
 
 def _outline(item: Item) -> list[Point]:
@@ -103,7 +105,7 @@ def box(item: Item, scene: Scene) -> tuple[float, float, float, float]:
     return round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _pattern(name: str, size: int, turn: int) -> Image.Image:
     """Mask of the second colour, `size` pixels square, for an object that fills it."""
     ys, xs = np.mgrid[0:size, 0:size] / size
@@ -121,7 +123,7 @@ def _pattern(name: str, size: int, turn: int) -> Image.Image:
     return Image.fromarray((mask * 255).astype(np.uint8))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _glow(size: int, x: float, y: float, radius: float) -> Image.Image:
     """A soft spot: 255 at (x, y), 0 at `radius` (fractions of the square)."""
     ys, xs = np.mgrid[0:size, 0:size] / size
@@ -129,7 +131,7 @@ def _glow(size: int, x: float, y: float, radius: float) -> Image.Image:
     return Image.fromarray((np.clip(1 - distance, 0, 1) ** 1.5 * 255).astype(np.uint8))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _slope(size: int, light: int) -> Image.Image:
     """Shading of a rounded body lit from the left (-1) or right (+1), 255 = full colour."""
     ys, xs = np.mgrid[0:size, 0:size] / size
@@ -175,7 +177,7 @@ def _body(item: Item, size: int, light: int) -> Image.Image:
     if item.material == "shiny":
         spot = _glow(size, 0.34 if light < 0 else 0.66, 0.3, 0.3)
         tile.paste((255, 255, 255), (0, 0), spot)
-        rim = _glow(size, 0.7 if light < 0 else 0.3, 0.78, 0.22).point(lambda v: v // 3)
+        rim = _glow(size, 0.7 if light < 0 else 0.3, 0.78, 0.22).point(_RIM)
         tile.paste((255, 255, 255), (0, 0), rim)
     return tile
 
@@ -195,11 +197,11 @@ def _paste(canvas: Image.Image, item: Item, scene: Scene, light: int) -> None:
     left = round(item.x * scene.width * SCALE - size / 2) - margin
     top = round(item.y * scene.height * SCALE - size / 2) - margin
     shadow = mask.reduce(3).filter(ImageFilter.BoxBlur(2)).resize(mask.size)
-    shadow = shadow.point(lambda v: v * 2 // 5)
+    shadow = shadow.point(_SHADOW)
     canvas.paste((30, 30, 36), (left - light * size // 14, top + size // 10), shadow)
-    edge = mask.filter(ImageFilter.MaxFilter(3))
-    tile = Image.new("RGB", mask.size, _mix(RGB[item.colour], (10, 10, 10), 0.6))
-    canvas.paste(tile, (left, top), edge)
+    edge = mask.copy()
+    ImageDraw.Draw(edge).line([*shifted, shifted[0]], 255, 3)
+    canvas.paste(_mix(RGB[item.colour], (10, 10, 10), 0.6), (left, top), edge)
     body = Image.new("RGB", mask.size)
     body.paste(_body(item, size, light), (margin, margin))
     canvas.paste(body, (left, top), mask)

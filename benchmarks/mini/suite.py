@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,9 @@ class Manifest:
     unseen: dict[str, list[str]]
 
 
+_NONE = Manifest(0, 1.0, (), "", {}, {}, {})
+
+
 def code_hash() -> str:
     """A hash of the generator's sources and words: another generator makes another world."""
     apart = ("home.py", "vocabulary.py")
@@ -92,53 +96,67 @@ def write_world(
     """Write the world below `root`, or find it there already; then nothing is done.
 
     seed: equal seeds give byte-identical annotations. scale: factor on all counts (tests: 0.02).
-    parts: names out of `WRITERS`; None: all. The folder appears whole or not at all: it is
-    written beside and renamed, and an older world there is replaced. Raises DataError for a
-    folder that holds anything else.
+    parts: names out of `WRITERS`; None: all. Parts that are there stay, missing ones are added; a
+    world of another seed, scale or generator is replaced. Files are written beside and moved, the
+    manifest last: an interrupted run leaves no half world that passes for a whole one.
+    Raises DataError for a folder that holds anything else.
     """
     root = Path(root)
-    wanted = tuple(sorted(parts if parts is not None else WRITERS))
+    wanted = tuple(parts if parts is not None else WRITERS)
     for part in wanted:
         if part not in WRITERS:
             raise ConfigError(unknown("part of the mini world", part, WRITERS))
-    found = read_manifest(root)
-    if found and (found.seed, found.scale, found.code) == (seed, scale, code_hash()):
-        if set(wanted) <= set(found.parts):
-            return found
-        wanted = tuple(sorted({*wanted, *found.parts}))
-    if root.exists() and found is None and any(root.iterdir()):
-        raise DataError(
-            "is not empty and holds no mini world",
-            source=str(root),
-            expected=f"a folder with {MANIFEST}, an empty one, or none",
-            fix="name another folder",
-        )
     root.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
-        manifest = _write(Store(beside, seed, scale), wanted)
-        if root.exists():
+    with (root.parent / f".{root.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs that start together write it once
+        found = read_manifest(root)
+        if found is None and root.exists() and any(root.iterdir()):
+            raise DataError(
+                "is not empty and holds no mini world",
+                source=str(root),
+                expected=f"a folder with {MANIFEST}, an empty one, or none",
+                fix="name another folder",
+            )
+        if found and (found.seed, found.scale, found.code) != (seed, scale, code_hash()):
             shutil.rmtree(root)
-        beside.chmod(0o755)
-        beside.rename(root)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            found = None
+        missing = [
+            part for part in WRITERS if part in wanted and part not in (found or _NONE).parts
+        ]
+        return _add(root, Store(root, seed, scale), missing, found) if missing else found or _NONE
+
+
+def _add(root: Path, store: Store, missing: Sequence[str], found: Manifest | None) -> Manifest:
+    """Write parts beside, move them in, and then the manifest of what is there now."""
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as beside:
+        store.root = Path(beside) / "world"
+        store.root.mkdir()
+        writers = dict.fromkeys(writer for part in missing for writer in WRITERS[part])
+        for writer in writers:
+            writer(store)
+        before = found or replace(_NONE, seed=store.seed, scale=store.scale, code=code_hash())
+        manifest = replace(
+            before,
+            parts=(*before.parts, *missing),
+            counts={**before.counts, **{name: dict(c) for name, c in store.counts.items()}},
+            hashes=dict(sorted({**before.hashes, **store.hashes}.items())),
+            unseen={**before.unseen, **store.unseen},
+        )
+        text = json.dumps(asdict(manifest), ensure_ascii=False, indent=1) + "\n"
+        (store.root / MANIFEST).write_text(text, encoding="utf-8")
+        if found is None:
+            if root.exists():
+                root.rmdir()
+            store.root.rename(root)
+        else:
+            _merge(store.root, root)
     return manifest
 
 
-def _write(store: Store, parts: Sequence[str]) -> Manifest:
-    writers = dict.fromkeys(writer for part in WRITERS if part in parts for writer in WRITERS[part])
-    for writer in writers:
-        writer(store)
-    manifest = Manifest(
-        store.seed,
-        store.scale,
-        tuple(parts),
-        code_hash(),
-        {part: dict(counts) for part, counts in store.counts.items()},
-        dict(sorted(store.hashes.items())),
-        store.unseen,
-    )
-    text = json.dumps(asdict(manifest), ensure_ascii=False, indent=1)
-    (store.root / MANIFEST).write_text(text + "\n")
-    return manifest
+def _merge(source: Path, root: Path) -> None:
+    """Move every file to the same place below `root`, the manifest last."""
+    files = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+    for name in sorted(files, key=lambda name: name == Path(MANIFEST)):
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (source / name).replace(target)

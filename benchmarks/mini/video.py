@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -14,7 +13,7 @@ import numpy as np
 from benchmarks.mini.language import Message
 from benchmarks.mini.planner import full
 from benchmarks.mini.render import backdrop, render
-from benchmarks.mini.world import Item, Scene, Split, scenes
+from benchmarks.mini.world import Scene, Split, scenes
 
 FRAMES = 12
 RATE = 8
@@ -52,7 +51,7 @@ class Clip:
 
 
 def clips(name: str, split: Split, number: int) -> list[Clip]:
-    """Clips of two or three objects; one object moves, in a third of them into another."""
+    """Clips of two or three objects; one moves along a lane of its own, or into another object."""
     found = []
     for scene in scenes(name, split, number, sizes=(2, 2, 3)):
         rng = random.Random(scene.seed + "/clip")
@@ -62,32 +61,22 @@ def clips(name: str, split: Split, number: int) -> list[Clip]:
 
 def _event(scene: Scene, rng: random.Random) -> Clip:
     order = rng.sample(range(len(scene.items)), len(scene.items))
-    mover = order[0]
-    items = _lanes(scene, order, rng)
-    if rng.random() < 1 / 3:  # the mover starts in the lane of another object, far from it
-        side = -1 if items[order[1]].x > 0.5 else 1
-        start = 0.16 if side < 0 else 0.84
-        target = items[order[1]]
-        items[order[1]] = replace(target, x=0.74 if side < 0 else 0.26)
-        items[mover] = replace(items[mover], x=start, y=target.y, size="small", radius=0.16)
-        placed = replace(scene, items=tuple(items))
-        return Clip(placed, mover, "right" if side < 0 else "left", order[1])
+    mover, others = order[0], order[1:]
+    lane, rest = rng.sample((0.27, 0.75), 2)
+    ends = rng.sample((0.24, 0.76), 2)
     move = rng.choice(list(_STEPS))
     dx, dy = _STEPS[move]
-    x = {-1: 0.82, 1: 0.18, 0: items[mover].x}[dx]
-    y = {-1: 0.8, 1: 0.2, 0: items[mover].y}[dy]
-    items[mover] = replace(items[mover], x=x, y=y)
-    return Clip(replace(scene, items=tuple(items)), mover, move, None)
-
-
-def _lanes(scene: Scene, order: Sequence[int], rng: random.Random) -> list[Item]:
-    """Objects side by side, so that a moving one stays in view; sizes kept small enough."""
-    places = rng.sample([(0.2, 0.26), (0.5, 0.72), (0.8, 0.3)], len(order))
+    struck = others.pop() if dx and rng.random() < 0.6 else None
+    places = {mover: (0.5 - 0.32 * dx, lane) if dx else (lane, 0.5 - 0.3 * dy)}
+    if struck is not None:
+        places[struck] = (0.5 + 0.21 * dx, lane)
+    for index, end in zip(others, ends, strict=False):
+        places[index] = (end, rest) if dx else (rest, end)
     items = list(scene.items)
-    for index, (x, y) in zip(order, places, strict=True):
+    for index, (x, y) in places.items():
         radius = 0.16 if items[index].size == "small" else 0.225
-        items[index] = replace(items[index], x=x, y=y, radius=radius)
-    return items
+        items[index] = replace(items[index], x=round(x, 4), y=round(y, 4), radius=radius)
+    return Clip(replace(scene, items=tuple(items)), mover, move, struck)
 
 
 def at(clip: Clip, moment: float) -> Scene:
@@ -104,7 +93,7 @@ def at(clip: Clip, moment: float) -> Scene:
     gap = abs(struck.x - mover.x) - 0.98 * (mover.radius + struck.radius) * HEIGHT / WIDTH
     went = min(moment / 0.6, 1.0) * gap
     items[clip.mover] = replace(mover, x=mover.x + went * dx)
-    pushed = max(0.0, moment - 0.6) / 0.4 * 0.14
+    pushed = max(0.0, moment - 0.6) / 0.4 * 0.1
     items[clip.struck] = replace(struck, x=struck.x + pushed * dx)
     return replace(clip.scene, items=tuple(items))
 

@@ -117,7 +117,7 @@ def related(relation: str, a: Item, b: Item, scene: Scene) -> bool:
     across = (b.x - a.x) * scene.width
     down = (b.y - a.y) * scene.height
     along, other = (across, down) if relation == "left" else (down, across)
-    return along > 0.18 * min(scene.width, scene.height) and along > 0.9 * abs(other)
+    return along > 0.18 * min(scene.width, scene.height) and along > 1.1 * abs(other)
 
 
 def relation_of(a: Item, b: Item, scene: Scene) -> str | None:
