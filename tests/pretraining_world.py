@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def _binary(seed: int, colour: str) -> str:
     return base64.b64encode(small.picture(seed, colour).inline[0]).decode()
 
 
-def rows(kind: str, count: int = 12) -> list[dict[str, Any]]:
+def rows(kind: str, count: int) -> list[dict[str, Any]]:
     """Rows of a kind: which colour the square of the left half has."""
     found: list[dict[str, Any]] = []
     for i in range(count):
@@ -43,7 +42,7 @@ def rows(kind: str, count: int = 12) -> list[dict[str, Any]]:
         elif kind == "region":
             elems = [
                 {"bb": [4, 8, 24, 32], "caption": "square", "attributes": [colour]},
-                {"bb": [30, 0, 30, 48], "caption": "picture"},
+                {"bb": [30, 0, 30, 48], "caption": "picture", "attributes": [other]},
             ]
             found.append({"binary": _binary(i, colour), "caption": text, "elems": elems})
         elif kind == "video":
@@ -53,11 +52,12 @@ def rows(kind: str, count: int = 12) -> list[dict[str, Any]]:
     return found
 
 
-def write_shards(folder: Path, kinds: Sequence[str] = KINDS) -> Path:
-    """One folder of two JSON-lines shards per kind."""
-    for kind in kinds:
+def write_shards(folder: Path, count: int = 12) -> Path:
+    """One folder of two JSON-lines shards per kind; `count` rows, of six colours in turn."""
+    for kind in KINDS:
         (folder / kind).mkdir(parents=True, exist_ok=True)
-        for shard, part in enumerate((rows(kind)[:7], rows(kind)[7:])):
+        half = count // 2 + 1
+        for shard, part in enumerate((rows(kind, count)[:half], rows(kind, count)[half:])):
             lines = "".join(json.dumps(row) + "\n" for row in part)
             (folder / kind / f"{shard}.jsonl").write_text(lines, encoding="utf-8")
     return folder

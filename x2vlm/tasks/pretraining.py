@@ -173,6 +173,8 @@ class Pretraining(Task):
         image_GVD = model.encode_image(image_GCHW)
         whole = model.memory(image_GVD)
         if not self.align_regions:
+            if not self.localise:
+                raise ConfigError("a region batch has nothing to train on; leave its stream out")
             text_BLD = model.encode_text(texts.text_BL, texts.mask_BL)
             fused_BLD = model.fuse(text_BLD, texts.mask_BL, whole, regions.rows_B)
             return self._locate(fused_BLD, regions)

@@ -20,6 +20,7 @@ from x2vlm.train import optim, progress
 from x2vlm.train.session import Session
 from x2vlm.train.source import Source
 from x2vlm.train.step import OutOfMemoryError
+from x2vlm.types import Batch
 
 __all__ = ["Source", "TrainResult", "train"]
 
