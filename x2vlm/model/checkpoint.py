@@ -51,11 +51,14 @@ def read_state(path: Path) -> State:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        refused = isinstance(error, pickle.UnpicklingError)
+        reason = (
+            "it holds objects that are no tensors, or is no torch file" if refused else str(error)
+        )
         raise CheckpointError(
-            f"{path} cannot be read as weights: {reason}\n"
-            "  expected: a torch file that holds tensors only (other objects are refused for "
-            "safety), complete; download it again, or save its state dict anew"
+            f"{path} cannot be read as weights: {reason or 'it is empty'}\n"
+            "  expected: a complete torch file of tensors only (others could run code, and are "
+            "refused)\n  to do: download it again, or save its state dict anew"
         ) from error
     return unwrap(loaded, str(path))
 

@@ -214,10 +214,3 @@ PRESETS: dict[str, ModelConfig] = {
     ),
 }
 """Pre-training models by name; `with_heads` makes a task's model of one."""
-
-
-def preset(name: str) -> ModelConfig:
-    """The preset of that name; ConfigError lists the close matches."""
-    if name not in PRESETS:
-        raise ConfigError(unknown("model", name, PRESETS))
-    return PRESETS[name]

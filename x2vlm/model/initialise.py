@@ -27,7 +27,7 @@ def initial_value(name: str, shape: torch.Size, config: ModelConfig) -> Tensor:
     if len(shape) < 2 or name.endswith("position_table"):
         return torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
     std = max(0.02, 0.02 * math.sqrt(768 / config.text.width))
-    value = nn.init.trunc_normal_(torch.empty(shape), std=std, a=-2 * std, b=2 * std)
+    value = torch.empty(shape).normal_(std=std)
     if found := _LAST_IN_BRANCH.fullmatch(name):
         value /= math.sqrt(2 * (int(found[1]) + 1))
     return value

@@ -135,34 +135,40 @@ class Packing:
     `gather` is set and keys and values are selected per text instead.
     """
 
-    def __init__(self, texts: int, images: int, rows_B: Tensor | Sequence[int] | None) -> None:
+    def __init__(
+        self,
+        texts: int,
+        images: int,
+        rows_B: Tensor | Sequence[int] | None,
+        device: torch.device,
+    ) -> None:
         self.images, self.slot_B, self.gather = images, None, None
         if rows_B is None:
             if images == 0 or texts % images:
                 raise ValueError(f"{texts} texts cannot be shared evenly by {images} images")
             self.share = texts // images
             return
-        rows = torch.as_tensor(rows_B)
+        rows = torch.as_tensor(rows_B).cpu()
         if rows.shape != (texts,):
             raise ValueError(f"rows_B has shape {tuple(rows.shape)}, expected ({texts},)")
-        count_I = torch.bincount(rows.cpu(), minlength=images)
+        count_I = torch.bincount(rows, minlength=images)
         self.share = int(count_I.max())
         if self.share * images > 2 * texts:
-            self.gather = rows
-        elif self.share > 1 or not torch.equal(rows.cpu(), torch.arange(images)):
-            order_B = torch.argsort(rows.cpu(), stable=True)
+            self.gather = rows.to(device)
+        elif self.share > 1 or not torch.equal(rows, torch.arange(images)):
+            order_B = torch.argsort(rows, stable=True)
             start_I = torch.cumsum(count_I, 0) - count_I
-            sorted_B = rows.cpu()[order_B]
+            sorted_B = rows[order_B]
             slot_B = torch.empty_like(order_B)
             slot_B[order_B] = sorted_B * self.share + torch.arange(texts) - start_I[sorted_B]
-            self.slot_B = slot_B
+            self.slot_B = slot_B.to(device)
 
     def attend(
         self, query_BND: Tensor, key_INSU: Tensor, value_INSU: Tensor, mask: Tensor | None, p: float
     ) -> Tensor:
         """Attention of the queries (B, L, N, U) to their images -> (B, L, N, U)."""
         if self.gather is not None:
-            rows = self.gather.to(key_INSU.device)
+            rows = self.gather
             mask = mask if mask is None else mask[rows]
             query = query_BND.transpose(1, 2)
             out = F.scaled_dot_product_attention(
@@ -171,16 +177,15 @@ class Packing:
             return out.transpose(1, 2)
         packed = query_BND
         if self.slot_B is not None:
-            slot_B = self.slot_B.to(query_BND.device)
             packed = query_BND.new_zeros(self.images * self.share, *query_BND.shape[1:])
-            packed = packed.index_copy(0, slot_B, query_BND)
+            packed = packed.index_copy(0, self.slot_B, query_BND)
         length, heads, width = packed.shape[1:]
         query = packed.reshape(self.images, self.share * length, heads, width).transpose(1, 2)
         out = F.scaled_dot_product_attention(
             query, key_INSU, value_INSU, attn_mask=mask, dropout_p=p
         )
         out = out.transpose(1, 2).reshape(self.images * self.share, length, heads, width)
-        return out if self.slot_B is None else out[slot_B]
+        return out if self.slot_B is None else out[self.slot_B]
 
 
 @dataclass(frozen=True, slots=True)

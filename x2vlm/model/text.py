@@ -104,7 +104,9 @@ class Stack(nn.Module):
         rows_B: the image of the memory that each text reads (see `X2VLM.fuse`).
         """
         bias = additive_mask(mask, text_BLD)
-        packing = None if memory is None else Packing(len(text_BLD), len(memory), rows_B)
+        packing = None
+        if memory is not None:
+            packing = Packing(len(text_BLD), len(memory), rows_B, text_BLD.device)
         seen_bias = None if memory is None else additive_mask(memory.mask_IS, text_BLD)
         for i, layer in enumerate(self.layers):
             seen = None
