@@ -256,9 +256,14 @@ def test_drop_path_of_text_replaces_dropout() -> None:
     model = X2VLM(config)
     model.set_drop_path(vision=0.2, text=0.1)
     assert [block.drop_path.rate for block in model.vision.blocks] == [0.0, 0.2]
-    rates = {m.rate for m in model.fusion.modules() if isinstance(m, DropPath)}
-    dropouts = {m.p for m in model.fusion.modules() if isinstance(m, torch.nn.Dropout)}
-    assert (rates, dropouts) == ({0.1}, {0.0})
+    for stack in (model.text, model.fusion):
+        last = len(stack.layers) - 1
+        for number, layer in enumerate(stack.layers):
+            rates = {m.rate for m in layer.modules() if isinstance(m, DropPath)}
+            dropouts = {m.p for m in layer.modules() if isinstance(m, torch.nn.Dropout)}
+            assert (rates, dropouts) == ({0.1 * number / last}, {0.0})
+            assert layer.attention.dropout == 0.1
+    assert model.text.embeddings.drop.p == 0.1
 
 
 def test_temperature_is_clamped() -> None:

@@ -96,7 +96,7 @@ class TextConfig(_Shape):
     dropout: float = 0.1
     attention_dropout: float = 0.1
     drop_path: float = 0.0
-    """of text and fusion layers, the same for all; official runs then set both dropouts to 0"""
+    """at the last layer of text, fusion and decoder, linear from 0; above 0 it replaces dropout"""
 
     def __post_init__(self) -> None:
         if self.kind not in ("bert", "xlm-roberta"):

@@ -78,12 +78,17 @@ class Stack(nn.Module):
             self.set_drop_path(config.drop_path)
 
     def set_drop_path(self, rate: float) -> None:
-        """Drop path of every residual branch; above 0 it replaces dropout, as in official runs."""
-        for module in self.modules():
-            if isinstance(module, DropPath):
-                module.rate = rate
-            elif isinstance(module, nn.Dropout) and rate > 0:
-                module.p = 0.0
+        """Drop path of the last layer's residual branches, linear from 0 at the first layer.
+
+        Above 0 it replaces the layers' dropout, but not that of attention weights and embeddings,
+        as in official runs.
+        """
+        for i, layer in enumerate(self.layers):
+            for module in layer.modules():
+                if isinstance(module, DropPath):
+                    module.rate = rate * i / max(len(self.layers) - 1, 1)
+                elif isinstance(module, nn.Dropout) and rate > 0:
+                    module.p = 0.0
 
     def project(self, source_ISD: Tensor, mask_IS: Tensor | None = None) -> Memory:
         """Keys and values of every layer's cross-attention, projected once."""

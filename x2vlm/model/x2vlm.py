@@ -70,7 +70,7 @@ class X2VLM(nn.Module):
                 module.gradient_checkpointing = on
 
     def set_drop_path(self, *, vision: float | None = None, text: float | None = None) -> None:
-        """Drop path of vision (linear by block), and of text, fusion, decoder (constant)."""
+        """Drop path of vision and of text, fusion and decoder, at their last layers."""
         if vision is not None:
             self.vision.set_drop_path(vision)
         if text is not None:
