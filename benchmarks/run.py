@@ -14,7 +14,9 @@ import torch
 
 from benchmarks import predictions as lines
 from benchmarks.base import Benchmark
+from benchmarks.facts import check_facts
 from benchmarks.files import Files
+from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import data_root
 from benchmarks.plan import Plan
@@ -82,6 +84,17 @@ class Run:
         languages = self.plan.train_languages if train else self.plan.languages
         return load_records(self.benchmark, self.files(), split, languages or None, limit)
 
+    def _evaluated(self) -> tuple[list[Record], Files]:
+        """The records of the evaluated split, held against the official counts, and their files."""
+        files, split = self.files(), self.plan.test_split()
+        records = load_records(
+            self.benchmark, files, split, self.plan.languages or None, self.plan.data.limit
+        )
+        if self.plan.suite == "official" and self.plan.data.limit is None:
+            for note in check_facts(self.benchmark, split, records, files):
+                files.note(note)
+        return records, files
+
     # -- stages ------------------------------------------------------------------------------
 
     def fine_tuned(self) -> bool:
@@ -97,7 +110,7 @@ class Run:
             raise ConfigError(
                 f"{self.benchmark.name} has no training split; use protocol=zero-shot"
             )
-        records = self._read(split, self.plan.data.limit)
+        records = check_media(self._read(split, self.plan.data.limit), self.files())
         settings = replace(self.plan.train, seed=self.plan.seed)
         stage = Stage(self.folder, "train", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
@@ -156,10 +169,7 @@ class Run:
     def predict(self, weights: Path | None = None) -> Path:
         """The prediction stage: predictions.jsonl of the evaluated split."""
         split = self.plan.test_split()
-        files = self.files()
-        records = load_records(
-            self.benchmark, files, split, self.plan.languages or None, self.plan.data.limit
-        )
+        records, files = self._evaluated()
         source = sha256(weights) if weights else self.model.source()
         settings = replace(self.plan.predict, cache="", workers=0).to_dict()
         settings.pop("batch_size")
@@ -176,7 +186,14 @@ class Run:
         started = time.monotonic()
         skipped: list[dict[str, str]] = []
         task = self.model.task(weights)
-        rows = self._ask(task, records, skipped)
+        kept = check_media(records, files)
+        there = {record.id for record in kept}
+        skipped += [
+            {"id": record.id, "source": record.source, "reason": "its image or video is missing"}
+            for record in records
+            if record.id not in there
+        ]
+        rows = self._ask(task, kept, skipped)
         if distributed.is_main():
             out.with_name(out.name + ".part").unlink(missing_ok=True)  # of a killed run
             lines.write(out, self.benchmark.task, rows)
@@ -215,10 +232,7 @@ class Run:
     def score(self) -> ResultRecord:
         """The scoring stage: record.json out of predictions.jsonl. Needs no model."""
         split = self.plan.test_split()
-        files = self.files()
-        records = load_records(
-            self.benchmark, files, split, self.plan.languages or None, self.plan.data.limit
-        )
+        records, files = self._evaluated()
         noted = Stage(self.folder, "predict", {}).note()
         left_out = {row["id"] for row in noted["skipped"] if "id" in row}
         records = [record for record in records if record.id not in left_out]
@@ -235,6 +249,7 @@ class Run:
             config=self.plan.to_dict(), revision=revision(), packages=packages(),
             hardware=hardware(self.model.device.type, device_name(self.model.device)),
             created=datetime.now(UTC).isoformat(timespec="seconds"), suite=self.plan.suite,
+            lower_is_better=tuple(sorted(self.benchmark.lower_is_better)),
             chance=dict(self.benchmark.chance), perfect=self.benchmark.perfect,
             floor=self._floor(scores[self.benchmark.headline]),
             seconds={

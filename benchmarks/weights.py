@@ -30,7 +30,8 @@ class ModelOfRun:
         self.plan, self.choice, self.benchmark = plan, plan.model, benchmark
         self.device = find_device(plan.device)
         self.options: dict[str, Any] = {
-            "max_tokens": self.choice.max_tokens, **benchmark.options, **plan.options,
+            "max_tokens": self.choice.max_tokens, **benchmark.options,
+            **(benchmark.file_options(files) if benchmark.file_options else {}), **plan.options,
         }  # fmt: skip
         if benchmark.labels is not None:
             name = "candidates" if benchmark.task == "answering" else "labels"

@@ -42,6 +42,9 @@ COMMANDS: dict[str, Command] = {
                      "tables from records", "board"),
     "compare": Command("RUN RUN […]", "paired comparison of runs on the same samples",
                        "compare"),
+    "site": Command("[RUNS…] [out=DIR]", "a static site of boards and samples", "site"),
+    "export": Command("[RUNS…] [out=DIR] [name=…]",
+                      "results for other harnesses, and a model card's block", "export"),
     "submit": Command("RUN [name=…] [out=DIR]", "the official submission file of a run",
                       "submit"),
 }  # fmt: skip

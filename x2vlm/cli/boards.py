@@ -6,18 +6,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from leaderboards import export
+from leaderboards import export as formats
 from leaderboards.aggregate import FLAGS, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
 from leaderboards.published import published_rows
 from x2vlm.errors import ConfigError, unknown
 
 FORMATS: Mapping[str, Callable[[BoardTable], str]] = {
-    "md": export.to_markdown,
-    "csv": export.to_csv,
-    "tex": export.to_latex,
-    "json": export.to_json,
-    "html": export.to_html,
+    "md": formats.to_markdown,
+    "csv": formats.to_csv,
+    "tex": formats.to_latex,
+    "json": formats.to_json,
+    "html": formats.to_html,
 }
 
 
@@ -104,4 +104,53 @@ def difference(folder: Path) -> int:
         if table.board.name == "overview":
             found = beside.differences(table)
             print(beside.to_markdown(found) if found else "the paper prints no number for this row")
+    return 0
+
+
+def site(words: Sequence[str], settings: Mapping[str, str]) -> int:
+    """Write a static site of runs: x2vlm site [RUNS…] [out=DIR] [allow=dirty,limited]."""
+    known = ("out", "allow")
+    for name in settings:
+        if name not in known:
+            raise ConfigError(unknown("setting", name, known))
+    allow = tuple(filter(None, settings.get("allow", "").split(",")))
+    folders = [Path(word) for word in words or ["runs"]]
+    print(write_site(folders, Path(settings.get("out", "site")), allow))
+    return 0
+
+
+def write_site(folders: Sequence[Path], out: Path, allow: Sequence[str] = ()) -> Path:
+    """The site of all runs below `folders`; returns its first page."""
+    from benchmarks.mini.home import data_root
+    from leaderboards.aggregate import find_records
+    from leaderboards.runs import open_run
+    from leaderboards.site import build_site
+    from x2vlm.watch import plain_watch
+
+    runs = [open_run(path, data_root) for path in find_records(folders)]
+    return build_site(runs, out, allow=allow, progress=plain_watch).index
+
+
+def export(words: Sequence[str], settings: Mapping[str, str]) -> int:
+    """Write runs as others read them: lm-eval's results and samples, a model card's block."""
+    from benchmarks.mini.home import data_root
+    from benchmarks.record import write_atomically
+    from leaderboards.aggregate import find_records
+    from leaderboards.exchange import model_index, write_harness
+    from leaderboards.runs import open_run
+
+    known = ("out", "name", "allow")
+    for name in settings:
+        if name not in known:
+            raise ConfigError(unknown("setting", name, known))
+    out = Path(settings.get("out", "export"))
+    paths = find_records([Path(word) for word in words or ["runs"]])
+    runs = [open_run(path, data_root) for path in paths]
+    write_harness(runs, out)
+    allow = tuple(filter(None, settings.get("allow", "").split(",")))
+    text, refused = model_index([r.record for r in runs], settings.get("name", "x2vlm"), allow)
+    write_atomically(out / "model-index.yaml", text)
+    for refusal in refused:
+        print(f"refused: {refusal}", file=sys.stderr)
+    print(out)
     return 0

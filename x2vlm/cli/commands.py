@@ -109,10 +109,10 @@ def show(words: list[str]) -> int:
 def score(words: list[str]) -> int:
     """x2vlm score: a predictions file of any known kind; one JSON object last. No torch."""
     from benchmarks.files import Files
+    from benchmarks.fitting import score_fitting
     from benchmarks.layout import load_layout
     from benchmarks.record import json_ready
     from benchmarks.registry import get
-    from benchmarks.score import score_file
 
     files_given = {w[5:].split("=", 1)[0]: w.split("=", 1)[1] for w in words if w[:5] == "file."}
     options_given = {
@@ -136,7 +136,7 @@ def score(words: list[str]) -> int:
     import yaml
 
     options: dict[str, Any] = {name: yaml.safe_load(text) for name, text in options_given.items()}
-    result = score_file(
+    result, files = score_fitting(
         benchmark, split, Path(settings["predictions"]), files,
         languages=settings["languages"].split(",") if "languages" in settings else None,
         limit=int(settings["limit"]) if "limit" in settings else None, **options,
@@ -229,6 +229,20 @@ def compare(words: list[str]) -> int:
     from x2vlm.cli.boards import compare as show_comparison
 
     return show_comparison(*split_words(words))
+
+
+def site(words: list[str]) -> int:
+    """x2vlm site: a static site."""
+    from x2vlm.cli.boards import site as make_site
+
+    return make_site(*split_words(words))
+
+
+def export(words: list[str]) -> int:
+    """x2vlm export: results as other harnesses and model cards hold them."""
+    from x2vlm.cli.boards import export as write_export
+
+    return write_export(*split_words(words))
 
 
 def data(words: list[str]) -> int:

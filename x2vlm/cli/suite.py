@@ -14,6 +14,8 @@ from x2vlm.cli.compose import CONF
 from x2vlm.errors import ConfigError, Error, unknown
 
 PREFIX = "mini_"
+MODELS = ("tiny", "multilingual-tiny")
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 
 def suite_names() -> list[str]:
@@ -60,6 +62,9 @@ def eval_all(
     started = time.monotonic()
     _world()
     settings = [f"device={device}"]
+    if not pretrain and not all((ASSETS / f"{name}.safetensors").is_file() for name in MODELS):
+        print("no weights ship with this version: pre-training first (about half an hour)")
+        pretrain = True
     if pretrain:
         settings += _pretrain(out, seed)
     count = jobs or _processes(device)
@@ -82,7 +87,7 @@ def _world() -> None:
 
 def _pretrain(out: Path, seed: int) -> list[str]:
     """Pre-train both tiny models; the setting that makes runs start from them."""
-    for name in ("tiny", "multilingual-tiny"):
+    for name in MODELS:
         words = [f"experiment=pretrain_mini_{name.replace('-', '_')}", f"seed={seed}", f"out={out}",
                  f"name={name}"]  # fmt: skip
         code = subprocess.call([sys.executable, "-m", "x2vlm", "train", *words])
@@ -141,8 +146,18 @@ def _start(
 
 def _report(names: Sequence[str], out: Path, seed: int) -> None:
     from leaderboards.aggregate import read_records
+    from leaderboards.board import boards_of
     from leaderboards.suite import suite_table
+    from x2vlm.cli.boards import write, write_site
 
     folders = [out / f"mini-{name}-s{seed}" for name in names]
-    records = read_records([f for f in folders if (f / "record.json").is_file()])
-    print(suite_table(records, out))
+    finished = [folder for folder in folders if (folder / "record.json").is_file()]
+    if not finished:
+        return
+    records = read_records(finished)
+    marked = ("dirty",)  # a checkout under work is no reason to hide one's own suite
+    print(suite_table(records, out, allow=marked))
+    for table in boards_of(records, marked):
+        for kind in ("md", "csv"):
+            write(table, kind, out / "boards")
+    print(f"boards: {out / 'boards'}; site: {write_site(finished, out / 'site', marked)}")

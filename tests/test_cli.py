@@ -1,0 +1,75 @@
+"""The door: help, lists, bad words, scoring without torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from x2vlm.cli import COMMANDS, main
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)
+    for name in COMMANDS:
+        assert main([name, "--help"]) == 0
+        assert COMMANDS[name].does in capsys.readouterr().out
+
+
+def test_list_shows_benchmarks_models_tasks_experiments(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("vqav2", "multilingual-large", "grounding", "vqav2_base"):
+        assert word in shown
+
+
+def test_list_loads_neither_torch_nor_hydra() -> None:
+    code = (
+        "import sys; from x2vlm.cli import main; main(['list']);"
+        "print([m for m in ('torch', 'hydra', 'transformers', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["rnu"], 2, "did you mean 'run'"),
+        (["score", "benchmark=vqav2"], 1, "predictions=… is missing"),
+        (["score", "benchmrk=vqav2"], 1, "did you mean 'benchmark'"),
+        (["show", "benchmark=vqa"], 1, "vqa"),
+        (["data", "status", "data=nowhere"], 1, "is no folder"),
+        (["convert", "a.th"], 1, "usage: x2vlm convert"),
+        (["board", "nowhere"], 1, "no such run folder"),
+        (["board", "format=pdf"], 1, "unknown format"),
+        (["compare", "a"], 1, "usage: x2vlm compare"),
+        (["eval-all", "only=vqa"], 1, "did you mean 'vqav2'"),
+    ],
+)
+def test_bad_words_say_what_to_do(
+    words: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == status
+    assert message in capsys.readouterr().err
+
+
+def test_score_prints_one_json_object_last(
+    shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shared / "data"
+    expected = json.loads((data / "vqav2" / "COMPUTED_vqa_scores.json").read_text())
+    words = [
+        "score", "benchmark=vqav2", "split=val", f"predictions={data}/vqav2/results_majority.json",
+        f"data={data}",
+    ]  # fmt: skip
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["headline"] == "accuracy"
+    value = found["metrics"]["accuracy"]["value"]
+    assert round(value, 2) == expected["majority"]["official"]["overall"]
