@@ -1,4 +1,4 @@
-"""The shape of a model as plain values: sizes, heads, presets. No torch, so that listing is fas"""
+"""The shape of a model as plain values: sizes, heads, presets; no torch, so listing is fast."""
 
 from __future__ import annotations
 
