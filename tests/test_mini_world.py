@@ -4,6 +4,7 @@ import io
 import itertools
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import decord
@@ -196,3 +197,12 @@ def test_questions_about_clips_have_answers_of_one_word() -> None:
         asked = questions(clip, random.Random(1), 5)
         assert len({question for question, _ in asked}) == len(asked) >= 3
         assert all(" " not in answer and question[-1] == "?" for question, answer in asked)
+
+
+def test_the_page_lists_the_unseen_combinations() -> None:
+    page = (Path(__file__).parents[1] / "docs/mini-world.md").read_text(encoding="utf-8")
+    table = page.partition("| shape | never with colour |")[2].partition("## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines()[2:]]
+    written = [row for row in rows if row and row[0] in SHAPES]
+    assert {(shape, colour) for shape, colour, _ in written} == UNSEEN_COLOURS
+    assert {(shape, pattern) for shape, _, pattern in written if pattern} == UNSEEN_PATTERNS
