@@ -73,8 +73,12 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def golden(session: nox.Session) -> None:
-    """Make the committed goldens anew, and show what changed for review."""
+    """Make the committed goldens anew from ../shared, and show what changed for review."""
     install(session, "dev")
     torch_threads(session)
-    session.run("python", "-m", "tests.golden.make", *session.posargs)
+    session.run("python", "tests/golden_cut.py", "../shared/goldens", *session.posargs)
+    session.run("python", "tests/golden_data.py", "../shared")
+    session.run("python", "tests/golden/scores/make.py", "../shared/data")
+    session.run("python", "tests/test_export.py")
+    session.run("python", "tests/golden_parity.py", "../shared/goldens/a")
     session.run("git", "diff", "--stat", "--", "tests/golden", external=True)

@@ -213,16 +213,26 @@ class Run:
         size = settings.batch_size
         if size == "auto":
             size = largest_batch(task.model, frames if self.benchmark.media == "video" else 0)
-        loader = evaluation_loader(
-            task, records, batch_size=size, workers=settings.workers, frames=frames,
-            rank=distributed.rank(), world=distributed.world(),
-            on_error=self.plan.data.on_error, skipped=[] if skipped is None else skipped,
-        )  # fmt: skip
-        task.progress = watch
-        task.cache = settings.cache
-        with torch.inference_mode(), task.evaluating(), self.model.autocast():
-            rows = list(task.predict(loader))
+        task.progress, task.cache = watch, settings.cache
+        rows: list[dict[str, Any]] = []
+        for part in self._galleries(records):
+            loader = evaluation_loader(
+                task, part, batch_size=size, workers=settings.workers, frames=frames,
+                rank=distributed.rank(), world=distributed.world(),
+                on_error=self.plan.data.on_error, skipped=[] if skipped is None else skipped,
+            )  # fmt: skip
+            with torch.inference_mode(), task.evaluating(), self.model.autocast():
+                rows += task.predict(loader)
         return [row for share in distributed.all_gather_objects(rows) for row in share]
+
+    def _galleries(self, records: Sequence[Record]) -> list[list[Record]]:
+        """What is ranked against each other: in retrieval, every language on its own."""
+        if self.benchmark.task != "retrieval":
+            return [list(records)]
+        parts: dict[str, list[Record]] = {}
+        for record in records:
+            parts.setdefault(record.language, []).append(record)
+        return list(parts.values())
 
     def _video(self) -> dict[str, Any] | None:
         if self.benchmark.media != "video":

@@ -548,10 +548,10 @@ def test_ovad_prompts_and_labels(tmp_path: Path) -> None:
     assert benchmark.labels is not None
     assert benchmark.file_options is not None
     assert benchmark.labels(Files(tmp_path)) == ["color:red/crimson", "clothes pattern:striped"]
-    prompts = benchmark.file_options(Files(tmp_path))["prompts"]
-    assert "a crimson {noun}" in prompts[0]
-    assert "a {noun} with striped" in prompts[1]
-    assert all("{noun}" in text for texts in prompts for text in texts)
+    templates = benchmark.file_options(Files(tmp_path))["templates"]
+    assert "a {words} {noun}" in templates["is"]
+    assert "a {noun} with {words}" in templates["has"]
+    assert all("{noun}" in text for texts in templates.values() for text in texts)
     records, _ = load(tmp_path, "ovad", "test", "en")
     assert records[0].texts == ("person",)
     assert records[0].target["labels"] == [1, -1]

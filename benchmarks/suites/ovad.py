@@ -79,20 +79,12 @@ def labels(files: Files) -> list[str]:
 
 
 def prompts(files: Files) -> dict[str, Any]:
-    """{"prompts": per attribute its texts, with {noun} to fill}: every template and synonym.
+    """{"templates": prompts by kind of attribute}, with {noun} and {words} to fill.
 
-    The templates are data, `ovad_prompts.json`; `file.prompts=PATH` names others.
+    They are data, `ovad_prompts.json`; `file.prompts=PATH` names others.
     """
-    path = files.find("test", NAMES)
     templates = read_json(files.look("prompts", ()) or PROMPTS)
-    texts = []
-    for row in _attributes(read_json(path), path):
-        words = row["name"].partition(":")[2] or row["name"]
-        forms = templates["has" if row["is_has"].startswith("has") else "is"]
-        texts.append(
-            tuple(form.replace("{words}", word) for word in words.split("/") for form in forms)
-        )
-    return {"prompts": tuple(texts)}
+    return {"templates": {kind: tuple(templates[kind]) for kind in ("is", "has")}}
 
 
 BENCHMARK = Benchmark(

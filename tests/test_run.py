@@ -1,0 +1,102 @@
+"""Whole runs on a small embedded world: every task from official files to a record, restartable."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.mini.suite import write_world
+from benchmarks.record import ResultRecord
+from x2vlm.cli import main
+
+PARTS = ("coco", "vqav2", "nlvr2", "refcoco", "winoground", "ovad", "msrvtt", "multi30k")
+RUNS = {
+    "coco_retrieval": "text_r1",
+    "coco_captioning": "bleu4",
+    "vqav2": "accuracy",
+    "nlvr2": "accuracy",
+    "refcoco_plus": "accuracy",
+    "winoground": "group",
+    "ovad": "map",
+    "msrvtt_retrieval": "image_r1",
+    "multi30k": "image_r1/de",
+}
+TINY = ["model.random=true", "device=cpu", "train.epochs=null", "train.steps=2",
+        "train.batch_size=4", "train.log_every=1", "predict.batch_size=8", "limit=6"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small embedded world, one for all tests of a process."""
+    root = tmp_path_factory.mktemp("world") / "mini"
+    write_world(root, scale=0.02, parts=PARTS)
+    return root
+
+
+def words(benchmark: str, world: Path, out: Path) -> list[str]:
+    model = "multilingual-tiny" if benchmark == "multi30k" else "tiny"
+    return [f"benchmark={benchmark}", f"model={model}", f"data={world}", f"out={out}", "name=run",
+            *TINY]  # fmt: skip
+
+
+@pytest.mark.parametrize("benchmark", RUNS)
+def test_from_official_files_to_a_record(benchmark: str, world: Path, tmp_path: Path) -> None:
+    assert main(["run", *words(benchmark, world, tmp_path)]) == 0
+    folder = tmp_path / "run"
+    record = ResultRecord.read(folder / "record.json")
+    assert record.benchmark == benchmark
+    assert RUNS[benchmark] in record.metrics
+    assert record.headline in record.metrics
+    assert record.limit == 6
+    assert (
+        record.predictions["count"]
+        == len((folder / "predictions.jsonl").read_text().split("\n")) - 1
+    )
+    zero_shot = benchmark in ("winoground", "ovad")
+    assert record.protocol.startswith("zero-shot" if zero_shot else "fine-tuned")
+    assert (folder / "model.safetensors").is_file() != zero_shot
+    assert (folder / "config.yaml").is_file()
+
+
+def test_a_run_killed_at_any_stage_is_finished_by_the_same_command(
+    world: Path, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert main(["run", *words("refcoco_plus", world, whole)]) == 0
+    command = [sys.executable, "-m", "x2vlm", "run", *words("refcoco_plus", world, broken)]
+    for mark in ("train.done.json", "predict.done.json"):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not (broken / "run" / mark).exists():
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    names = ("predictions.jsonl",)
+    assert all((whole / "run" / n).read_text() == (broken / "run" / n).read_text() for n in names)
+    records = [ResultRecord.read(folder / "run" / "record.json") for folder in (whole, broken)]
+    assert records[0].metrics == records[1].metrics
+
+
+def test_other_settings_in_the_same_folder_are_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words("winoground", world, tmp_path)
+    assert main(["run", *arguments]) == 0
+    assert main(["run", *arguments, "seed=7"]) == 1
+    assert "give this run another name" in capsys.readouterr().err
+
+
+def test_score_gives_the_records_numbers(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *words("nlvr2", world, tmp_path)]) == 0
+    capsys.readouterr()
+    file = tmp_path / "run" / "predictions.jsonl"
+    arguments = ["benchmark=nlvr2", "split=test", f"predictions={file}", f"data={world}", "limit=6"]
+    assert main(["score", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    record = ResultRecord.read(tmp_path / "run" / "record.json")
+    assert found["metrics"]["accuracy"] == record.metrics["accuracy"].to_json()
