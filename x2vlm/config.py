@@ -71,12 +71,15 @@ class TrainConfig(Settings):
     workers: int = 0
     """loader processes"""
     save_every: int = 0
-    """optimiser steps between checkpoints; 0: at the end of each epoch"""
+    """optimiser steps between checkpoints; 0: at the end of each epoch of at least 200 steps, of
+    shorter ones together; the end of training is always saved"""
     keep_last: int = 2
     eval_every: int = 0
     """optimiser steps between validations; 0: only at the end"""
     log_every: int = 20
     """optimiser steps between log lines"""
+    trackers: tuple[str, ...] = ()
+    """further places for the curves: "wandb", "mlflow" (extras of those names)"""
     deterministic: bool = True
     auto_batch: bool = False
     """on out of memory halve the micro-batch and keep the global batch"""

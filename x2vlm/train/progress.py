@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from x2vlm.errors import ConfigError, unknown
 from x2vlm.train.step import Outcome
 
 if TYPE_CHECKING:
@@ -106,6 +107,22 @@ class MLflow:
     def close(self) -> None:
         """End the run."""
         self._mlflow.end_run()
+
+
+TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Logger]] = {
+    "wandb": WeightsAndBiases,
+    "mlflow": MLflow,
+}
+
+
+def tracker(name: str, folder: Path, config: Mapping[str, Any]) -> Logger:
+    """The tracker of that name; ConfigError when there is none, or its extra is missing."""
+    if name not in TRACKERS:
+        raise ConfigError(unknown("tracker", name, TRACKERS))
+    try:
+        return TRACKERS[name](folder, config)
+    except ImportError as error:
+        raise ConfigError(f"train.trackers={name} needs: pip install 'x2vlm[{name}]'") from error
 
 
 class Meter:

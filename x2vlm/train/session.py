@@ -26,7 +26,7 @@ from x2vlm.train.step import Step
 
 OPERATIONAL = frozenset({
     "workers", "save_every", "keep_last", "eval_every", "log_every", "auto_batch", "micro_batch",
-    "checkpoint_gradients", "compile",
+    "checkpoint_gradients", "compile", "trackers",
 })  # fmt: skip
 """settings that may differ when a run is resumed"""
 

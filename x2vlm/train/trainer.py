@@ -53,7 +53,6 @@ def train(
     total_steps: int,
     validate: Callable[[], float] | None = None,
     higher_is_better: bool = True,
-    loggers: Sequence[progress.Logger] = (),
     log: Callable[[str], None] = LOG.info,
 ) -> TrainResult:
     """Train `task.model` for `total_steps` optimiser steps; resume when `folder` has a checkpoint.
@@ -61,7 +60,7 @@ def train(
     The model is left with the best weights by `validate` (called by every process), else with the
     averaged ones when config.ema is set, else with the last. On SIGTERM the state is saved and the
     result says finished=False. Writes checkpoints/, train.jsonl, tensorboard/ and loss.png below
-    `folder`; loggers: further ones, such as `progress.WeightsAndBiases`.
+    `folder`, and to config.trackers.
 
     Raises TrainingError when a loss is not finite or a batch does not fit in memory, ConfigError
     when the folder holds a run with other settings.
@@ -71,8 +70,8 @@ def train(
     session = Session(task, source, config, folder, log)
     start = step = session.resume()
     batches = iter(source)
-    save_every = config.save_every or source.steps_per_epoch
-    with _stop_signal() as asked, _meter(folder, start, total_steps, config, loggers, log) as meter:
+    save_every = config.save_every or _whole_epochs(source.steps_per_epoch)
+    with _stop_signal() as asked, _meter(folder, start, total_steps, config, log) as meter:
         while True:
             end = step >= total_steps
             due = step > start and config.eval_every and step % config.eval_every == 0
@@ -106,6 +105,11 @@ def train(
     return TrainResult(step, end, session.best, session.best_step, meter.last, seconds, samples)
 
 
+def _whole_epochs(steps: int) -> int:
+    """Steps of as many epochs as make up 200 steps, so that short epochs do not write all the time."""
+    return steps * -(-200 // steps) if steps else 0
+
+
 def _next(batches: Iterator[Sequence[Batch]]) -> tuple[Sequence[Batch], float]:
     """The micro-batches of a step, and the seconds they were waited for."""
     waiting = time.perf_counter()
@@ -134,14 +138,14 @@ def _meter(
     start: int,
     total_steps: int,
     config: TrainConfig,
-    loggers: Sequence[progress.Logger],
     log: Callable[[str], None],
 ) -> Iterator[progress.Meter]:
     """The meter of this run; only the main process writes files."""
     every: list[progress.Logger] = []
     if distributed.is_main() and start < total_steps:
         folder.mkdir(parents=True, exist_ok=True)
-        every = [progress.JsonLines(folder, start), progress.TensorBoard(folder, start), *loggers]
+        every = [progress.JsonLines(folder, start), progress.TensorBoard(folder, start)]
+        every += [progress.tracker(name, folder, config.to_dict()) for name in config.trackers]
     meter = progress.Meter(every, total_steps, config.log_every, log)
     try:
         yield meter
