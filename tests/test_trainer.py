@@ -165,6 +165,15 @@ def test_checkpointing_gradients_changes_no_number(tmp_path: Path) -> None:
     assert_equal(plain, saved)
 
 
+def test_compile_takes_every_block_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inductor itself takes half a minute here, so only what is handed to it is looked at."""
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    _, task = fit(tmp_path, steps=1, compile=True)
+    model = task.model
+    assert compiled == [*model.vision.blocks, *model.text.layers, *model.fusion.layers]
+
+
 def test_the_temperature_is_clamped(tmp_path: Path) -> None:
     task = toy.task()
     task.model.temperature.data.fill_(3.0)

@@ -106,7 +106,7 @@ def train(
 
 
 def _whole_epochs(steps: int) -> int:
-    """Steps of as many epochs as make up 200 steps, so that short epochs do not write all the time."""
+    """Steps of as many epochs as make up 200 steps: short epochs do not write all the time."""
     return steps * -(-200 // steps) if steps else 0
 
 
