@@ -130,7 +130,7 @@ def _part(
     plan: PretrainPlan, stream: StreamConfig, config: ModelConfig, tokenizer: Tokenizer
 ) -> Part:
     """A stream with what reads and collates its rows."""
-    root = Path(plan.data) if plan.data else mini_root()
+    root = Path(plan.data) if plan.data else mini_root(corpus=True)
     size = config.vision.image_size
     transform = TrainTransform(size, (plan.crop, 1.0), "careful")
     if not plan.augment:

@@ -18,7 +18,7 @@ from benchmarks.facts import check_facts
 from benchmarks.files import Files
 from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
-from benchmarks.mini.home import data_root
+from benchmarks.mini.home import chance_levels, data_root
 from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
 from benchmarks.records import fingerprint, load_records
@@ -260,7 +260,7 @@ class Run:
             hardware=hardware(self.model.device.type, device_name(self.model.device)),
             created=datetime.now(UTC).isoformat(timespec="seconds"), suite=self.plan.suite,
             lower_is_better=tuple(sorted(self.benchmark.lower_is_better)),
-            chance=dict(self.benchmark.chance), perfect=self.benchmark.perfect,
+            chance=chance_levels(self.plan), perfect=self.benchmark.perfect,
             floor=self._floor(scores[self.benchmark.headline]),
             seconds={
                 "train": Stage(self.folder, "train", {}).note().get("seconds", 0.0),
@@ -284,7 +284,7 @@ class Run:
         if floor is None:
             if self.plan.suite != "mini" or headline.standard_error is None:
                 return None
-            floor = self.benchmark.chance[self.benchmark.headline] + 2 * headline.standard_error
+            floor = chance_levels(self.plan)[self.benchmark.headline] + 2 * headline.standard_error
         return {"value": floor, "met": headline.value is not None and headline.value >= floor}
 
 

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.mini.suite import write_world
+from benchmarks.mini.suite import WRITERS, write_world
 from benchmarks.plan import Plan
 from x2vlm.errors import DataError
 
+CHANCE: Mapping[str, Mapping[str, float]] = {
+    "coco_retrieval": {"text_r1": 0.5, "image_r1": 0.5},
+    "flickr30k_retrieval": {"text_r1": 0.67, "image_r1": 0.67},
+    "multi30k": {"mean_recall": 3.55},
+    "msrvtt_retrieval": {"text_r1": 1.0, "image_r1": 1.0},
+    "xflickrco": {"text_r1": 0.5, "image_r1": 0.5},
+    "wit": {"text_r1": 1.0, "image_r1": 1.0},
+    "ovad": {"map": 25.0},
+}
+"""Chance in percent where the embedded world differs from the real data: its galleries are smaller,
+its attributes fewer (docs/mini-world.md)."""
 
-def mini_root() -> Path:
+
+def mini_root(*, corpus: bool = False) -> Path:
     """The folder of the embedded world, written on first use (about a minute).
 
-    Below $X2VLM_CACHE, else $XDG_CACHE_HOME/x2vlm, else ~/.cache/x2vlm.
+    corpus: with the pre-training shards, which take half a minute more. It lies below
+    $X2VLM_CACHE, else $XDG_CACHE_HOME/x2vlm, else ~/.cache/x2vlm.
     """
     cache = os.environ.get("X2VLM_CACHE") or (
         Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "x2vlm"
     )
     root = Path(cache) / "mini-world"
-    write_world(root)
+    write_world(root, parts=[part for part in WRITERS if corpus or part != "pretrain"])
     return root
 
 
@@ -34,3 +48,10 @@ def data_root(plan: Plan) -> Path:
             fix="correct data=DIR; without data= the embedded mini world is used",
         )  # fmt: skip
     return root
+
+
+def chance_levels(plan: Plan) -> dict[str, float]:
+    """Chance by metric of the data a plan reads."""
+    benchmark = plan.value()
+    own = CHANCE.get(benchmark.name, {}) if plan.suite == "mini" else {}
+    return {**benchmark.chance, **own}
