@@ -24,6 +24,7 @@ from x2vlm.data.text import Tokenizer, load_tokenizer
 from x2vlm.errors import ConfigError
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS, ModelConfig
+from x2vlm.model.initialise import directional_positions
 from x2vlm.model.x2vlm import X2VLM, count_parameters
 from x2vlm.tasks import build
 from x2vlm.tasks.pretraining_data import Collate
@@ -83,6 +84,8 @@ class PretrainPlan(Settings):
     """step from which matching is left out; 0: never"""
     localise: bool = True
     align_regions: bool = True
+    directional: bool = False
+    """start the first block's position table with a direction per head (from scratch only)"""
     frames: int = 3
     temporal_positions: bool = True
     out: str = "runs"
@@ -110,6 +113,9 @@ def pretrain(plan: PretrainPlan) -> Path:
         "pretraining", config, tokenizer, localise=plan.localise, align_regions=plan.align_regions,
         kind_weights={stream.kind: stream.weight for stream in plan.streams.values()},
     )  # fmt: skip
+    if plan.directional:
+        first = task.model.vision.blocks[0].attention.position_table
+        directional_positions(first, config.vision.grid)
     task.model.to(distributed.local_device())
     source = MixedSource(
         {key: _part(plan, stream, config, tokenizer) for key, stream in plan.streams.items()},

@@ -40,3 +40,22 @@ def initialise(model: nn.Module, config: ModelConfig) -> None:
         if parameter.is_meta:
             return
         parameter.copy_(initial_value(name, parameter.shape, config))
+
+
+@torch.no_grad()
+def directional_positions(table_RN: Tensor, grid: int, depth: float = 4.0) -> None:
+    """Start one relative position table so that absolute places can be read off at once.
+
+    table_RN: ((2 grid - 1)^2 + 3, heads), changed in place. Head n looks left, right, up or down
+    (n modulo 4): other offsets get -depth. The class token stays at 0 and takes what is left, the
+    less of it the more patches lie that way. BEiT learns this in its masked-image pre-training;
+    a model that starts from nothing needs thousands of steps for it.
+    """
+    span = 2 * grid - 1
+    offset_S = torch.arange(span) - (grid - 1)  # query minus key
+    seen = torch.stack([
+        (offset_S > 0)[None, :].expand(span, span), (offset_S < 0)[None, :].expand(span, span),
+        (offset_S > 0)[:, None].expand(span, span), (offset_S < 0)[:, None].expand(span, span),
+    ])  # fmt: skip
+    for head in range(table_RN.shape[1]):
+        table_RN[:-3, head] = torch.where(seen[head % 4].flatten(), 0.0, -depth)
