@@ -52,6 +52,8 @@ class StreamConfig(Settings):
     share: float = 1.0
     matching: bool = True
     """off for noisy data"""
+    align: bool = True
+    """off for regions that are located only, a fraction of the work"""
     max_concepts: int = 0
     """most concepts of a region batch; 0: no limit"""
     language: str | None = None
@@ -154,6 +156,7 @@ def _part(
     collate = Collate(
         stream.kind, tokenizer, size, config.vision.patch_size, plan.max_tokens,
         plan.mask_probability, plan.max_masks, stream.max_concepts, stream.matching,
+        stream.align,
     )  # fmt: skip
     shards = Stream(
         root / stream.path, seed=plan.train.seed, rank=distributed.rank(),

@@ -173,6 +173,9 @@ def test_switches_of_the_ablation(batches: dict[str, Batch]) -> None:
     assert set(new_task(align_regions=False).loss(region)) == {"region_box", "region_giou"}
     located = new_task(align_regions=False).loss(region)
     torch.testing.assert_close(located["region_box"], new_task().loss(region)["region_box"])
+    boxes_only = replace(region, target={**region.target, "align": False})
+    assert set(new_task().loss(boxes_only)) == {"region_box", "region_giou"}
+    torch.testing.assert_close(new_task().loss(boxes_only)["region_box"], located["region_box"])
     with pytest.raises(ConfigError, match="nothing"):
         new_task(localise=False, align_regions=False).loss(region)
 

@@ -68,7 +68,8 @@ Negatives = tuple[Tensor, Tensor]
 
 
 class Pretraining(Task):
-    """Batches name their kind: target["kind"]; target["matching"] false leaves matching out.
+    """Batches name their kind: target["kind"]; target["matching"] false leaves matching out, and
+    target["align"] false all losses of a region batch but those of its boxes.
 
     localise, align_regions: whether region batches have their box losses, and the others.
     kind_weights: factor of all losses of a kind, such as {"region": 0.5}.
@@ -145,7 +146,10 @@ class Pretraining(Task):
             regions = Regions(
                 target["rows_B"], target["patches_BV"], target["box_B4"], target["is_box_B"]
             )
-            found = self.region_losses(_image(batch), regions, texts, matching=matching)
+            align = bool(target.get("align", True))
+            found = self.region_losses(
+                _image(batch), regions, texts, matching=matching, align=align
+            )
         else:
             found = self.image_losses(_image(batch), texts, matching=matching)
         return {f"{kind}_{name}": value for name, value in found.items()}
@@ -165,14 +169,14 @@ class Pretraining(Task):
 
     def region_losses(
         self, image_GCHW: Tensor, regions: Regions, texts: Texts,
-        negatives: Negatives | None = None, *, matching: bool = True,
+        negatives: Negatives | None = None, *, matching: bool = True, align: bool = True,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Losses of concepts in boxes: seen through their patches they are aligned with their
         texts; in the whole image they are located by them. "box", "giou": means over boxes."""
         model = self.model
         image_GVD = model.encode_image(image_GCHW)
         whole = model.memory(image_GVD)
-        if not self.align_regions:
+        if not (align and self.align_regions):
             if not self.localise:
                 raise ConfigError("a region batch has nothing to train on; leave its stream out")
             text_BLD = model.encode_text(texts.text_BL, texts.mask_BL)

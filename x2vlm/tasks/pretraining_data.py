@@ -26,7 +26,8 @@ class Collate:
 
     kind: "image", "region", "video" or "parallel". image_size, patch_size: pixels. matching: off
     for noisy data. mask_probability, max_masks: of whole-word masking (CCLM: 0.4 and 10).
-    max_concepts: most concepts of a region batch; the surplus is left out, 0: no limit.
+    max_concepts: most concepts of a region batch; the surplus is left out, 0: no limit. align: off
+    for region batches that are located only.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Collate:
     max_masks: int = 12
     max_concepts: int = 0
     matching: bool = True
+    align: bool = True
 
     def __call__(self, rows: Sequence[Concepts]) -> Batch:
         """One batch; what is random depends on the rows' seeds alone, not on their company."""
@@ -85,7 +87,7 @@ class Collate:
         mask_BL: Tensor,
         target: dict[str, Tensor],
     ) -> Batch:
-        about = {"kind": self.kind, "matching": self.matching}
+        about = {"kind": self.kind, "matching": self.matching, "align": self.align}
         return Batch(ids, image, text_BL, mask_BL, {**about, **target})
 
     def _texts(
