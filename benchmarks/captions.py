@@ -23,8 +23,8 @@ Locate = Callable[[str], Media]
 """Image name of the annotation file -> where the image is."""
 Name = Callable[[str], str]
 """Image name of the annotation file -> id of the image."""
-
-
+IGLUE_WORDS = 80
+"""words at which X²-VLM cuts the texts of IGLUE's benchmarks (elsewhere 30)"""
 TEXTS = frozenset({"caption", "sentences", "sentence"})
 """fields that hold an image's texts; rows of COCO's "images" table have none of them"""
 

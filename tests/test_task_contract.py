@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import small
 import torch
 
+from benchmarks.registry import NAMES, get
+from x2vlm.data.image import Sample
 from x2vlm.data.loader import evaluation_loader
 from x2vlm.errors import ConfigError
 from x2vlm.tasks import TASKS, build, build_on, task_class
@@ -179,3 +182,41 @@ def assert_close(one: Any, other: Any) -> None:
         assert one == pytest.approx(other, abs=1e-4)
     else:
         assert one == other
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_of_a_benchmark_is_one_of_its_task(name: str) -> None:
+    benchmark = get(name)
+    assert set(benchmark.options) <= set(inspect.signature(task_class(benchmark.task)).parameters)
+
+
+@pytest.mark.parametrize(
+    ("names", "option", "value"),
+    [
+        (("nlvr2", "marvl"), "images", 2),
+        (("msrvtt_qa", "msvd_qa"), "text", "question"),
+        (("marvl", "xvnli", "xflickrco", "wit"), "max_words", 80),
+    ],
+)
+def test_benchmarks_ask_what_the_paper_asks(
+    names: Sequence[str], option: str, value: object
+) -> None:
+    assert [get(name).options[option] for name in names] == [value] * len(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "trained", "tested"),
+    [("question", 30, 30, 50), ("caption", 30, 30, 30), ("caption", 40, 40, 40)],
+)
+def test_classification_cuts_texts_as_officially(
+    text: str, words: int, trained: int, tested: int
+) -> None:
+    task = make("classification", text=text, max_words=words, max_tokens=100)
+    sample = Sample(small.record("x", "what " * 60, label=0), (torch.zeros(3, 32, 32),))
+    lengths = [task.collate([sample], train).text_BL.shape[1] - 2 for train in (True, False)]
+    assert lengths == [trained, tested]
+
+
+def test_an_unknown_kind_of_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not 'prose'"):
+        make("classification", text="prose")

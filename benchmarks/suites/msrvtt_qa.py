@@ -83,6 +83,7 @@ BENCHMARK = Benchmark(
     headline="accuracy",
     splits={"train": Split("train"), "val": Split("validation"), "test": Split("test")},
     chance={"accuracy": 100.0 / CLASSES},
+    options={"text": "question"},
     labels=labels,
     media="video",
     paper="Xu et al., ACM Multimedia 2017",

@@ -76,6 +76,7 @@ BENCHMARK = Benchmark(
     headline="accuracy",
     splits={"train": Split("train"), "val": Split("validation"), "test": Split("test")},
     chance={"accuracy": 100.0 / CLASSES},
+    options={"text": "question"},
     labels=labels,
     media="video",
     paper="Xu et al., ACM Multimedia 2017; videos of Chen and Dolan, ACL 2011",

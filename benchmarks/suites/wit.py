@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from benchmarks.base import Benchmark, Split
-from benchmarks.captions import retrieval_record
+from benchmarks.captions import IGLUE_WORDS, retrieval_record
 from benchmarks.files import Files, under
 from benchmarks.media import Images
 from benchmarks.metrics import retrieval
@@ -74,7 +74,7 @@ BENCHMARK = Benchmark(
         "test": Split("test"),
     },
     chance={"image_r1": 0.1, "text_r1": 0.1},
-    options={"k": 256},
+    options={"k": 256, "max_words": IGLUE_WORDS},
     languages=LANGUAGES,
     paper="Srinivasan et al., SIGIR 2021; subset of Bugliarello et al., ICML 2022",
     url="https://github.com/e-bug/iglue",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from benchmarks.base import Benchmark, Split
-from benchmarks.captions import read_captions, stem
+from benchmarks.captions import IGLUE_WORDS, read_captions, stem
 from benchmarks.files import Files, under
 from benchmarks.media import COCO, FLICKR, Images
 from benchmarks.metrics import retrieval
@@ -49,7 +49,7 @@ BENCHMARK = Benchmark(
         "test": Split("test"),
     },
     chance={"image_r1": 0.05, "text_r1": 0.05},
-    options={"k": 256},
+    options={"k": 256, "max_words": IGLUE_WORDS},
     languages=("en", "de", "es", "id", "ja", "ru", "tr", "zh"),
     paper="Bugliarello et al., ICML 2022",
     url="https://github.com/e-bug/iglue",

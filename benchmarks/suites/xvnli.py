@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.base import Benchmark, Split
+from benchmarks.captions import IGLUE_WORDS
 from benchmarks.files import Files, under
 from benchmarks.media import FLICKR, Images
 from benchmarks.metrics import labels as metric
@@ -59,6 +60,7 @@ BENCHMARK = Benchmark(
         "test_labelled": Split("test", note="as X²-VLM: without those 14 rows"),
     },
     chance={"accuracy": 100.0 / 3.0},
+    options={"max_words": IGLUE_WORDS},
     languages=("en", "ar", "es", "fr", "ru"),
     labels=lambda _: LABELS,
     paper="Bugliarello et al., ICML 2022",

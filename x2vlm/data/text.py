@@ -52,6 +52,10 @@ def clean_question(text: str, max_words: int = 50) -> str:
     return " ".join(words[:max_words])
 
 
+TRAIN_WORDS = 30
+"""words at which questions are cut in training (official); in test later: `clean_question`"""
+
+
 class Tokenizer:
     """Token ids of texts, with the special tokens of either kind of model.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.data.image import EvalTransform, TrainTransform, Transform
-from x2vlm.data.text import clean_question
+from x2vlm.data.text import TRAIN_WORDS, clean_question
 from x2vlm.errors import ConfigError, DataError
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
 
-TRAIN_WORDS = 30  # official: questions are cut sooner in training than in the test
 ANSWER_TOKENS = 40
 
 

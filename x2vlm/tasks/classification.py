@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from x2vlm.data.image import EvalTransform, TrainTransform, Transform
-from x2vlm.data.text import clean_caption, clean_question
+from x2vlm.data.text import TRAIN_WORDS, clean_caption, clean_question
 from x2vlm.errors import ConfigError
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation
@@ -31,7 +31,7 @@ KEPT = 10  # scores written per sample: all of a short list, the best of a long 
 
 class Classification(Task):
     """labels: the names, in the order of the classifier. images: 1, or 2 whose fused first tokens
-    are concatenated (spec §3). text: how texts are cleaned."""
+    are concatenated (spec §3). text: how texts are cleaned. max_words: where captions are cut."""
 
     name: ClassVar[str] = "classification"
 
@@ -43,13 +43,16 @@ class Classification(Task):
         labels: Sequence[str],
         images: int = 1,
         text: Literal["caption", "question"] = "caption",
+        max_words: int = 30,
         max_tokens: int = 40,
     ) -> None:
         super().__init__(model, tokenizer)
         if images not in (1, 2):
             raise ConfigError(f"classification takes 1 or 2 images, not {images}")
+        if text not in ("caption", "question"):
+            raise ConfigError(f'text of classification is "caption" or "question", not {text!r}')
         self.labels, self.images, self.max_tokens = tuple(labels), images, max_tokens
-        self.clean = clean_question if text == "question" else clean_caption
+        self.text, self.max_words = text, max_words
 
     @classmethod
     def heads(cls, **options: Any) -> dict[str, object]:
@@ -65,7 +68,7 @@ class Classification(Task):
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """image: without repeats; target: rows, the image of each text (all first images, then all
         second ones), and in training label_B (OUTSIDE when it is not among the labels)."""
-        texts = [self.clean(sample.record.texts[0]) for sample in samples]
+        texts = [self._clean(sample.record.texts[0], train) for sample in samples]
         text_BL, mask_BL = self.tokenizer.encode(texts, self.max_tokens)
         image, rows = shared_images(samples, range(self.images))
         target: dict[str, Any] = {"rows": rows}
@@ -74,6 +77,11 @@ class Classification(Task):
             target["label_B"] = torch.tensor([OUTSIDE if n is None else n for n in known])
         ids = tuple(sample.record.id for sample in samples)
         return Batch(ids, image, text_BL, mask_BL, target)
+
+    def _clean(self, text: str, train: bool) -> str:
+        if self.text == "caption":
+            return clean_caption(text, self.max_words)
+        return clean_question(text, TRAIN_WORDS) if train else clean_question(text)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (B, K)."""
