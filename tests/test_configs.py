@@ -1,5 +1,6 @@
 """Every shipped setting composes into the dataclasses, and says where it comes from."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,17 @@ def test_benchmarks_compose(name: str) -> None:
     assert chosen.test_split() in chosen.value().splits
 
 
+def command(name: str) -> list[str]:
+    """The words of the command with which an experiment opens."""
+    text = (CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
+    opening = re.search(r"^# command: +(.*)$", text, re.M)
+    assert opening is not None
+    return opening[1].split()
+
+
 @pytest.mark.parametrize("name", stems("experiment"))
 def test_experiments_compose(name: str) -> None:
-    tree = compose([f"experiment={name}"])
+    tree = compose([word for word in command(name) if "=" in word])
     chosen = plan(tree)
     assert chosen.model.name in PRESETS
     for split in filter(None, (chosen.train_split, chosen.split)):
@@ -49,8 +58,23 @@ def test_experiments_open_with_command_hardware_published_and_ours(name: str) ->
 
 
 def test_there_are_as_many_experiments_as_the_paper_has_rows() -> None:
-    paper = [name for name in stems("experiment") if not name.startswith(("mini_", "pretrain_"))]
+    own = ("mini_", "pretrain_", "ablation")
+    paper = [name for name in stems("experiment") if not name.startswith(own)]
     assert len(paper) == 52
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [("refcoco_large", 0.1), ("refcoco_plus_large", 0.1), ("refcocog_large", 0.1),
+     ("refcoco_plus_base", 0.0), ("vqav2_large", 0.0)],
+)  # fmt: skip
+def test_drop_path_of_text_is_for_large_on_boxes(name: str, rate: float) -> None:
+    assert plan(compose([f"experiment={name}"])).train.text_drop_path == rate
+
+
+def test_trackers_are_named_on_the_command_line() -> None:
+    assert plan(compose([])).train.trackers == ()
+    assert plan(compose(["train.trackers=[wandb,mlflow]"])).train.trackers == ("wandb", "mlflow")
 
 
 @pytest.mark.parametrize("name", stems("debug"))

@@ -192,3 +192,13 @@ def test_files_of_a_run(tmp_path: Path) -> None:
     for what in ("loss", "mse", "contrastive", "lr", "samples/s", "data wait", "GB", "left"):
         assert what in report
     assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6, 8]
+
+
+def test_drop_path_of_text_is_the_models_own_unless_set(tmp_path: Path) -> None:
+    task = toy.task()
+    task.model.set_drop_path(text=0.3)
+    fit(tmp_path / "own", task, steps=1)
+    assert task.model.fusion.layers[-1].drop_path.rate == 0.3
+    fit(tmp_path / "set", task, steps=1, text_drop_path=0.1)
+    rates = [layer.drop_path.rate for layer in task.model.fusion.layers]
+    assert rates == pytest.approx([0.0, 0.05, 0.1])

@@ -67,6 +67,8 @@ class TrainConfig(Settings):
     """decay of the averaged weights; 0 is off"""
     drop_path: float = 0.1
     """of the vision encoder, at its last block (linear from 0)"""
+    text_drop_path: float = 0.0
+    """of text, fusion and decoder, at their last layers, instead of dropout; 0: the model's own"""
     seed: int = 42
     workers: int = 0
     """loader processes"""

@@ -170,7 +170,7 @@ class Session:
 def prepare(model: X2VLM, config: TrainConfig) -> None:
     """Put the model in training mode with the config's switches."""
     model.train()
-    model.set_drop_path(vision=config.drop_path)
+    model.set_drop_path(vision=config.drop_path, text=config.text_drop_path or None)
     model.set_gradient_checkpointing(config.checkpoint_gradients)
     if config.compile:
         for module in model.modules():
