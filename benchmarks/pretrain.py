@@ -17,6 +17,7 @@ from benchmarks.mini.home import mini_root
 from benchmarks.record import hardware, json_ready, packages, revision, sha256, write_atomically
 from x2vlm import distributed
 from x2vlm.config import Settings, TrainConfig
+from x2vlm.data.augment import COLOUR, RandAugment
 from x2vlm.data.concepts import ImageText, ParallelText, Parser, RegionText, VideoText
 from x2vlm.data.image import TrainTransform
 from x2vlm.data.streams import Stream
@@ -81,7 +82,10 @@ class PretrainPlan(Settings):
     """concepts of one image, its caption included"""
     crop: float = 0.2
     """smallest share of an image's area that a random crop keeps"""
+    cropped_regions: float = 1.0
+    """share of the images of region streams that are cropped around one of their regions"""
     augment: bool = True
+    """RandAugment; off where colours are what the texts are about"""
     matching_until: int = 0
     """step from which matching is left out; 0: never"""
     localise: bool = True
@@ -147,7 +151,9 @@ def _part(
         "image": lambda: ImageText(transform, language=stream.language, root=root),
         "video": lambda: VideoText(transform, plan.frames, language=stream.language, root=root),
         "region": lambda: RegionText(
-            size, plan.max_regions, language=stream.language, root=root
+            size, plan.max_regions, language=stream.language, root=root,
+            augment=RandAugment(operations=COLOUR) if plan.augment else None,
+            cropped=plan.cropped_regions,
         ),
         "parallel": ParallelText,
     }  # fmt: skip

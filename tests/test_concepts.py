@@ -95,6 +95,13 @@ def test_region_boxes_frame_their_objects_after_crop_and_flip() -> None:
         assert found == pytest.approx([64 * value for value in made.boxes[0]], abs=1.7)
 
 
+def test_regions_may_be_seen_in_their_whole_image() -> None:
+    row = scene((60, 20, 20, 30))
+    row["elems"][0]["caption"] = "the left one"  # so that it is never mirrored
+    made = RegionText(64, augment=None, cropped=0.0)(row, rng(), "s")
+    assert made.boxes[0] == pytest.approx((0.7, 35 / 80, 0.2, 30 / 80))
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 90), st.integers(0, 70), st.integers(1, 50), st.integers(1, 50)),

@@ -134,7 +134,8 @@ class RegionText:
     """Images with objects and regions: a random crop around one of them, and those that survive.
 
     max_regions: most concepts of an image, its caption included. min_share: a concept stays when
-    more of its box than this is inside the crop; its box is clipped.
+    more of its box than this is inside the crop; its box is clipped. cropped: share of the images
+    that are cropped, 1 officially; the others are seen whole. augment: None leaves colours alone.
     """
 
     size: int
@@ -143,7 +144,8 @@ class RegionText:
     max_words: int = 40
     language: str | None = None
     root: Path = Path()
-    augment: RandAugment = field(default_factory=lambda: RandAugment(operations=COLOUR))
+    augment: RandAugment | None = field(default_factory=lambda: RandAugment(operations=COLOUR))
+    cropped: float = 1.0
 
     def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
         """See Parser."""
@@ -152,10 +154,14 @@ class RegionText:
         if not isinstance(elems, list) or not elems:
             raise DataError("has no elems", source=source, expected="a list of objects")
         boxes = [_fractions(elem, image.size, source) for elem in elems]
-        crop = crop_around(boxes[int(rng.integers(len(boxes)))], image.size, rng)
+        crop = (0, 0, *image.size)
+        if rng.random() < self.cropped:
+            crop = crop_around(boxes[int(rng.integers(len(boxes)))], image.size, rng)
         flipped = bool(rng.random() < 0.5) and not says_side(_all_texts(row))
         square = resize(image.crop(crop), self.size)
-        square = apply(ImageOps.mirror(square) if flipped else square, self.augment.draw(rng))
+        square = ImageOps.mirror(square) if flipped else square
+        if self.augment is not None:
+            square = apply(square, self.augment.draw(rng))
 
         found: list[tuple[str, Box, bool]] = []
         if "caption" in row:
