@@ -103,3 +103,10 @@ def test_a_benchmark_outside_the_tree(tmp_path: Path) -> None:
 
 def test_sweeps_expand_in_order() -> None:
     assert sweep(["seed=1,2", "model=tiny"]) == [["seed=1", "model=tiny"], ["seed=2", "model=tiny"]]
+
+
+@pytest.mark.parametrize("group", ["file", "options", "cluster"])
+def test_open_settings_take_any_name(group: str) -> None:
+    assert compose([f"{group}.annotations=a.json"])[group] == {"annotations": "a.json"}
+    tree = compose(["experiment=mini_coco_retrieval", "options.k=16"])
+    assert tree["options"] == {"k": 16}

@@ -7,10 +7,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from x2vlm.cli.compose import CONF, compose, plan, sweep
+from benchmarks.plan import Plan
+from x2vlm.cli.compose import CONF, compose, plan, pretrain_plan, sweep
+from x2vlm.cli.launcher import queue
 from x2vlm.errors import ConfigError, Error
+
+if TYPE_CHECKING:
+    from benchmarks.pretrain import PretrainPlan
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -36,24 +41,30 @@ def run(words: list[str]) -> int:
     """x2vlm run: all stages; with -m, one run per combination of the comma lists."""
     if words[:1] == ["-m"]:
         return _sweep("run", words[1:])
-    return _stages(words, "run")
+    return _one("run", words)
 
 
 def train(words: list[str]) -> int:
     """x2vlm train: the training stage of a benchmark, or a pre-training."""
+    return _one("train", words)
+
+
+def _one(command: str, words: Sequence[str]) -> int:
+    """What the settings describe: a pre-training, or the stages of a run; here or on a cluster."""
     tree = compose(words)
-    if tree.get("pretrain"):
-        return _pretrain(tree)
-    return _stages(words, "train")
+    chosen = pretrain_plan(tree) if tree["pretrain"] else plan(tree)
+    if tree["launcher"]:
+        return queue(command, words, tree)
+    if isinstance(chosen, Plan):
+        return _stages(chosen, command)
+    return _pretrain(chosen)
 
 
-def _pretrain(tree: dict[str, Any]) -> int:
+def _pretrain(chosen: PretrainPlan) -> int:
     from benchmarks.pretrain import pretrain
     from x2vlm import distributed
-    from x2vlm.cli.compose import pretrain_plan
     from x2vlm.cli.report import start_log
 
-    chosen = pretrain_plan(tree)
     folder = Path(chosen.out) / (chosen.name or chosen.model)
     with distributed.processes(), start_log(folder, chosen):
         print(pretrain(chosen))
@@ -62,16 +73,15 @@ def _pretrain(tree: dict[str, Any]) -> int:
 
 def predict(words: list[str]) -> int:
     """x2vlm predict: the prediction stage alone."""
-    return _stages(words, "predict")
+    return _stages(plan(compose(words)), "predict")
 
 
-def _stages(words: Sequence[str], last: str) -> int:
+def _stages(chosen: Plan, last: str) -> int:
     from benchmarks import run as runner
     from benchmarks.mini.home import data_root
     from x2vlm import distributed
     from x2vlm.cli.report import start_log, summary
 
-    chosen = plan(compose(words))
     with distributed.processes():
         work = runner.Run(chosen, data_root(chosen))
         with start_log(work.folder, work.plan):
@@ -236,6 +246,20 @@ def site(words: list[str]) -> int:
     from x2vlm.cli.boards import site as make_site
 
     return make_site(*split_words(words))
+
+
+def site(words: list[str]) -> int:
+    """x2vlm site: a static site."""
+    from x2vlm.cli.boards import site as make_site
+
+    return make_site(*split_words(words))
+
+
+def explain(words: list[str]) -> int:
+    """x2vlm explain: where a model looks."""
+    from x2vlm.cli.explain import explain as write_explanations
+
+    return write_explanations(words)
 
 
 def export(words: list[str]) -> int:

@@ -13,6 +13,8 @@ from x2vlm.errors import ConfigError
 if TYPE_CHECKING:
     from benchmarks.pretrain import PretrainPlan
 
+OPEN = ("file.", "options.", "cluster.")
+"""below these the tree takes any name; it is checked where it is used"""
 CONF = Path(__file__).resolve().parents[2] / "benchmarks" / "conf"
 
 
@@ -24,7 +26,7 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    words = [_outside(word) for word in overrides]
+    words = [_extended(word) for word in overrides]
     try:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
             tree = hydra_compose("config", overrides=[w for group in words for w in group])
@@ -37,9 +39,12 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     return {str(name): value for name, value in plain.items()}
 
 
-def _outside(word: str) -> list[str]:
-    """benchmark=FILE.py:NAME names a user's own benchmark, which has no file in the tree."""
+def _extended(word: str) -> list[str]:
+    """What the tree does not know by itself: names below OPEN, and benchmark=FILE.py:NAME, a
+    user's own benchmark, which has no file in the tree."""
     name, _, value = word.partition("=")
+    if name.startswith(OPEN):
+        return [f"++{word}"]
     if name == "benchmark" and ":" in value:
         return ["benchmark=outside", f"benchmark.name='{value}'"]
     return [word]

@@ -77,7 +77,7 @@ def submit(
 
     executor: "slurm", or "local" for this machine. processes: GPUs of each node. slurm: submitit's
     parameters, such as nodes=2, timeout_min=1440, slurm_partition="gpu".
-    Raises ConfigError when submitit is missing or there is no such executor.
+    Raises ConfigError when submitit or the executor is missing, or a parameter is unknown.
     """
     try:
         import submitit
@@ -85,6 +85,12 @@ def submit(
         raise ConfigError("launcher=submitit needs: pip install 'x2vlm[cluster]'") from error
     if executor not in ("slurm", "local"):
         raise ConfigError(f"no executor {executor!r}; there are slurm and local")
-    queue = submitit.AutoExecutor(folder=folder / "jobs", cluster=executor)
-    queue.update_parameters(name="x2vlm", **slurm)
+    try:
+        queue = submitit.AutoExecutor(folder=folder / "jobs", cluster=executor)
+        queue.update_parameters(name="x2vlm", **slurm)
+    except (RuntimeError, NameError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"{error}\n  to do: submit on a machine with SLURM's srun, with submitit's parameters "
+            "(executor=local runs here)"
+        ) from error
     return queue.submit(Command(tuple(argv), processes, int(slurm.get("nodes", 1))))
