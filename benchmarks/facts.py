@@ -21,7 +21,7 @@ from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.record import write_atomically
 from benchmarks.registry import NAMES, get
-from x2vlm.errors import DataError
+from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Record
 
 FOLDER = Path(__file__).with_name("facts")
@@ -138,10 +138,8 @@ def _whole(benchmark: Benchmark, root: Path, split: str, language: str) -> str |
     files = Files(root, prefer="whole")
     try:
         records = list(benchmark.read(files, split, language))
-    except DataError as error:
-        if error.what.startswith("no file"):
-            return None
-        raise
+    except NoFileError:
+        return None
     if files.partial() or not records:
         return None
     check_facts(benchmark, split, records, files)

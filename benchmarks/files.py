@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from x2vlm.errors import DataError
+from x2vlm.errors import DataError, NoFileError
 
 OnError = Literal["raise", "skip"]
 Extent = Literal["available", "whole", "cut"]
@@ -73,14 +73,14 @@ class Files:
         stands for its cuts too (`X.avail*.json`, `avail/X.json`, `X.first*.json`,
         `X.subset*.json`).
         kind: "file" or "folder". language: put in place of "{language}".
-        Raises DataError that lists every place looked at.
+        Raises NoFileError that lists every place looked at.
         """
         path = self.look(role, names, kind=kind, language=language)
         if path is not None:
             return path
         shown = [name.replace("{language}", language) for name in names]
         more = f" (and {len(shown) - 8} more places)" if len(shown) > 8 else ""
-        raise DataError(
+        raise NoFileError(
             f"no {kind} for {role!r}" + (f" in language {language!r}" if language else ""),
             source=str(self.root),
             expected=f"one of {', '.join(shown[:8])}{more}",

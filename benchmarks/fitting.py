@@ -11,7 +11,7 @@ from benchmarks.base import Benchmark
 from benchmarks.facts import expected
 from benchmarks.files import Extent, Files
 from benchmarks.score import ScoredFile, score_file, score_split
-from x2vlm.errors import DataError, PredictionError
+from x2vlm.errors import NoFileError, PredictionError
 from x2vlm.types import Record
 
 EXTENTS: tuple[Extent, ...] = ("whole", "available", "cut")
@@ -26,16 +26,12 @@ def score_fitting(
     When nothing fits, raises what was wrong with the largest file that is there. A file that is
     itself broken is an error at once.
     """
-    first: PredictionError | DataError | None = None
+    first: PredictionError | NoFileError | None = None
     for prefer in EXTENTS:
         tried = replace(files, prefer=prefer, used={}, notes=[], skipped=[])
         try:
             return score_file(benchmark, split, path, tried, **settings), tried
-        except PredictionError as error:
-            first = first or error
-        except DataError as error:
-            if not error.what.startswith("no file"):
-                raise
+        except (PredictionError, NoFileError) as error:
             first = first or error
     assert first is not None
     fact = expected(benchmark.name, split, "en")

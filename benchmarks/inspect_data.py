@@ -16,7 +16,7 @@ from benchmarks.layout import Layout
 from benchmarks.media import missing_media
 from benchmarks.registry import NAMES, get
 from benchmarks.soundness import Sound, check
-from x2vlm.errors import DataError
+from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Record
 
 State = Literal["complete", "partial", "missing", "broken"]
@@ -79,11 +79,11 @@ def _split_status(benchmark: Benchmark, split: str, files: Files) -> Status:
             found = list(benchmark.read(files, split, language))
             if found:
                 check_facts(benchmark, split, found, files)
+        except NoFileError as error:
+            absent = absent or f"{error.what}: {error.expected}"
+            continue
         except DataError as error:
-            if error.what.startswith("no file"):
-                absent = absent or f"{error.what}: {error.expected}"
-            else:
-                problems.append(str(error).replace("\n ", ";"))
+            problems.append(str(error).replace("\n ", ";"))
             continue
         if found:
             languages.append(language)
@@ -204,9 +204,10 @@ def _readable(benchmark: Benchmark, split: str, files: Files, report: Report) ->
             records = list(benchmark.read(files, split, language))
             check_facts(benchmark, split, records, files)
             found += records
+        except NoFileError:
+            continue
         except DataError as error:
-            if not error.what.startswith("no file"):
-                report.add(error.source, error.what)
+            report.add(error.source, error.what)
     report.problems += files.skipped
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,11 @@ from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.registry import get
 from x2vlm.config import DataConfig, PredictConfig, Settings, TrainConfig
+from x2vlm.errors import ConfigError, unknown
+
+PROTOCOLS = ("zero-shot", "fine-tuned", "few-shot", "translate-test", "transfer")
+"""how a score can come about; a note may follow a colon ("fine-tuned:en"), a variant a plus"""
+_DATA = re.compile(r"_(\d+[mb])(?=[_.]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,14 @@ class ModelChoice(Settings):
     max_tokens: int = 40
     """longest text, special tokens included"""
     pretraining: str = ""
-    """what the weights were pre-trained on, for the table"""
+    """what the weights were pre-trained on ("4M", "1B"), for the table and to find the paper's
+    number; empty: read off an official checkpoint's name (x2vlm_base_1b.th)"""
+
+    @property
+    def pretrained_on(self) -> str:
+        """`pretraining`, or what the name of the checkpoint says; "" when neither does."""
+        found = _DATA.search(Path(self.checkpoint).name)
+        return self.pretraining or (found[1].upper() if found else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +60,9 @@ class Plan(Settings):
     train: TrainConfig
     predict: PredictConfig
     protocol: str = "auto"
-    """auto, zero-shot, fine-tuned, evaluate (the checkpoint is fine-tuned already), or any of
-    them with a note after a colon ("fine-tuned:en", "evaluate:few-shot-48")"""
+    """auto, or one of PROTOCOLS, of which fine-tuned and few-shot train first. "evaluate": the
+    checkpoint is fine-tuned already, and the record says fine-tuned; "evaluate:few-shot:48": it
+    was made under that protocol"""
     split: str = ""
     """evaluated split; empty: the first test split whose answers are public, else validation"""
     train_split: str = ""
@@ -65,6 +79,27 @@ class Plan(Settings):
     out: str = "runs"
     name: str = ""
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        known = ("auto", "evaluate", *PROTOCOLS)
+        name, _, note = self.protocol.partition(":")
+        if name == "evaluate" and note:
+            known, name = PROTOCOLS, note.partition(":")[0]
+        if name.partition("+")[0] not in known:
+            raise ConfigError(unknown("protocol", name, known))
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run has a training stage."""
+        return self.protocol.startswith(("fine-tuned", "few-shot"))
+
+    @property
+    def told_protocol(self) -> str:
+        """What the record says: of a checkpoint that is only evaluated, how it was made."""
+        if self.protocol in ("evaluate", "fine-tuned"):
+            several = len(self.value().languages) > 1
+            return f"fine-tuned:{'+'.join(self.training_languages())}" if several else "fine-tuned"
+        return self.protocol.removeprefix("evaluate:")
 
     @property
     def suite(self) -> str:
@@ -89,6 +124,10 @@ class Plan(Settings):
         short = self.benchmark.rpartition(":")[2].lower()
         name = self.name or f"{short}-{self.model.name}-{protocol}-{self.suite}-s{self.seed}"
         return Path(self.out) / name
+
+    def training_languages(self) -> tuple[str, ...]:
+        """The languages to train on: those named, else the first of the benchmark."""
+        return self.train_languages or self.value().languages[:1]
 
     def files(self, root: Path) -> Files:
         """The user's files below `root`, with layout and command line applied."""

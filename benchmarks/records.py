@@ -9,7 +9,7 @@ from itertools import islice
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
-from x2vlm.errors import DataError
+from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Record
 
 
@@ -22,17 +22,32 @@ def load_records(
 ) -> list[Record]:
     """All records of `split`, language by language, the first `limit` of each.
 
-    languages: None takes all that the split has. In a multilingual benchmark ids get the language
-    in front ("de:17"), so that one predictions file holds them all. Raises DataError for an empty
-    split or an id that occurs twice.
+    languages: None takes all whose files are there and notes which are not; one that is named must
+    be there. In a multilingual benchmark ids get the language in front ("de:17"), so that one
+    predictions file holds them all. Raises NoFileError when no language is there, DataError for an
+    empty split or an id that occurs twice.
     """
     found: list[Record] = []
+    absent: dict[str, NoFileError] = {}
     multilingual = len(benchmark.languages) > 1
     wanted = languages or benchmark.split(split).languages or benchmark.languages
     for language in wanted:
-        rows = benchmark.read(files, split, language)
-        for record in rows if limit is None else islice(rows, limit):
-            found.append(_in_language(record, language) if multilingual else record)
+        try:
+            records = list(islice(benchmark.read(files, split, language), limit))
+        except NoFileError as error:
+            if languages:
+                raise
+            absent[language] = error
+            continue
+        found += [_in_language(row, language) for row in records] if multilingual else records
+    if len(absent) == len(wanted):
+        raise next(iter(absent.values()))
+    if absent:
+        there = ", ".join(language for language in wanted if language not in absent)
+        files.note(
+            f"{benchmark.name} {split}: no files for {', '.join(absent)}; evaluated: {there}. "
+            "An average of these languages alone is not the benchmark's"
+        )
     if not found:
         raise DataError(
             f"{benchmark.name}: split {split!r} is empty", source=str(files.root),
@@ -40,6 +55,16 @@ def load_records(
         )  # fmt: skip
     _check_unique(benchmark, found)
     return found
+
+
+def missing_languages(
+    benchmark: Benchmark, split: str, records: Sequence[Record]
+) -> tuple[str, ...]:
+    """Languages of the split of which no record is here, whether left out or not there. English is
+    no part of any average, so it may be missing."""
+    here = {record.language for record in records}
+    whole = benchmark.split(split).languages or benchmark.languages
+    return tuple(language for language in whole if language not in here and language != "en")
 
 
 def _in_language(record: Record, language: str) -> Record:

@@ -21,7 +21,7 @@ from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root
 from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
-from benchmarks.records import fingerprint, load_records
+from benchmarks.records import fingerprint, load_records, missing_languages
 from benchmarks.score import score_split
 from benchmarks.stages import Stage
 from benchmarks.weights import ModelOfRun, device_name
@@ -71,18 +71,15 @@ class Run:
         split = self.plan.train_split or self.benchmark.first("train")
         try:
             if split and next(iter(self._read(split, 1)), None) is not None:
-                return "fine-tuned" + self._languages_note()
+                return "fine-tuned"
         except DataError as error:
             log.info("no training split here (%s): evaluating without fine-tuning", error.what)
         return "zero-shot"
 
-    def _languages_note(self) -> str:
-        languages = self.plan.train_languages
-        return f":{'+'.join(languages)}" if languages and len(self.benchmark.languages) > 1 else ""
-
-    def _read(self, split: str, limit: int | None, train: bool = True) -> list[Record]:
-        languages = self.plan.train_languages if train else self.plan.languages
-        return load_records(self.benchmark, self.files(), split, languages or None, limit)
+    def _read(self, split: str, limit: int | None) -> list[Record]:
+        """Records to train on, or to select weights by."""
+        languages = self.plan.training_languages()
+        return load_records(self.benchmark, self.files(), split, languages, limit)
 
     def _evaluated(self) -> tuple[list[Record], Files]:
         """The records of the evaluated split, held against the official counts, and their files."""
@@ -97,13 +94,9 @@ class Run:
 
     # -- stages ------------------------------------------------------------------------------
 
-    def fine_tuned(self) -> bool:
-        """Whether this run has a training stage."""
-        return self.plan.protocol.startswith(("fine-tuned", "few-shot"))
-
     def train(self) -> Path | None:
         """The training stage: weights in the run folder, or None for runs without one."""
-        if not self.fine_tuned():
+        if not self.plan.trains:
             return None
         split = self.plan.train_split or self.benchmark.first("train")
         if not split:
@@ -185,6 +178,8 @@ class Run:
             return out
         started = time.monotonic()
         skipped: list[dict[str, str]] = []
+        for note in files.notes:
+            log.warning("%s", note)
         task = self.model.task(weights)
         kept = check_media(records, files)
         there = {record.id for record in kept}
@@ -251,7 +246,7 @@ class Run:
         scores = self._scores(records, rows)
         record = ResultRecord(
             benchmark=self.benchmark.name, benchmark_version=self.benchmark.version, split=split,
-            protocol=self.plan.protocol, headline=self.benchmark.headline, metrics=scores,
+            protocol=self.plan.told_protocol, headline=self.benchmark.headline, metrics=scores,
             n=len(records), limit=self.plan.data.limit, seed=self.plan.seed, model=noted["model"],
             predictions={
                 "file": "predictions.jsonl", "sha256": noted["sha256"], "count": len(rows),
@@ -268,7 +263,8 @@ class Run:
             },
             skipped=(*files.skipped, *noted["skipped"]), video=noted["video"],
             data={"fingerprint": fingerprint(records), "notes": files.notes,
-                  "partial": {role: path.name for role, path in files.partial().items()}},
+                  "partial": {role: path.name for role, path in files.partial().items()},
+                  "missing_languages": missing_languages(self.benchmark, split, records)},
         )  # fmt: skip
         record.write(self.folder / "record.json")
         return record

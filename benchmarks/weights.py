@@ -69,7 +69,8 @@ class ModelOfRun:
         if path is None:
             model, text = new_model(self.choice.name, heads, **changes)
         else:
-            model, text = load_weights(path, heads, new_heads=weights is None, **changes)
+            made = weights is not None or self.plan.protocol.startswith("evaluate")
+            model, text = load_weights(path, heads, new_heads=not made, **changes)
         return build_on(self.benchmark.task, model.to(self.device), text, **self.options)
 
     def describe(self, task: Task, weights: str, trained: bool) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class ModelOfRun:
             "resolution": task.model.config.vision.image_size,
             "weights_sha256": weights,
             "checkpoint": self.choice.checkpoint or "shipped",
-            "pretraining": self.choice.pretraining,
+            "pretraining": self.choice.pretrained_on,
             "new_heads": [] if trained else sorted({n.partition(".")[0] for n in
                                                      task.model.new_parameters}),
         }  # fmt: skip

@@ -1,7 +1,8 @@
 """Records -> one long table, the truth behind every board; what may not stand there is refused.
 
-A record can be limited (n records asked for), partial (rows skipped), dirty (uncommitted code, or
-no revision known) or superseded (a newer or more complete record of the same cell exists). Such a
+A record can be limited (n records asked for), partial (rows skipped, files that hold a part of the
+split, languages missing from an average), dirty (uncommitted code, or no revision known) or
+superseded (a newer or more complete record of the same cell exists). Such a
 record is refused with the reason, or shown with its flags when `allow` names them all.
 """
 
@@ -78,12 +79,26 @@ def flags_of(record: ResultRecord) -> dict[str, str]:
     flags = {}
     if record.limit is not None:
         flags["limited"] = f"limited to {record.limit} records"
-    if record.skipped:
-        flags["partial"] = f"{len(record.skipped)} rows were skipped"
+    if reasons := _partial(record):
+        flags["partial"] = ", ".join(reasons)
     if record.revision.get("dirty") is not False:
         known = record.revision.get("commit")
         flags["dirty"] = "uncommitted changes in the code" if known else "revision unknown"
     return flags
+
+
+def _partial(record: ResultRecord) -> list[str]:
+    """Why a record stands for less than its split, apart from a limit."""
+    reasons = [f"{len(record.skipped)} rows were skipped"] if record.skipped else []
+    if parts := sorted(set(record.data.get("partial", {}).values())):
+        reasons.append(f"part of the split: {' '.join(parts)}")
+    if missing := record.data.get("missing_languages"):
+        reasons.append(f"averages without {' '.join(missing)}")
+    return reasons
+
+
+def _whole(record: ResultRecord) -> bool:
+    return record.limit is None and not _partial(record)
 
 
 def long_table(records: Sequence[ResultRecord], allow: Collection[str] = ()) -> Long:
@@ -191,7 +206,7 @@ def _superseded(records: Sequence[ResultRecord]) -> dict[int, str]:
         newest[record.benchmark] = max(newest.get(record.benchmark, 0), record.benchmark_version)
     for record in records:
         current = record.benchmark_version == newest[record.benchmark]
-        if current and record.limit is None and not record.skipped:
+        if current and _whole(record):
             complete[_cell(record)] = record
     reasons: dict[int, str] = {}
     latest: dict[tuple[object, ...], int] = {}
@@ -200,7 +215,7 @@ def _superseded(records: Sequence[ResultRecord]) -> dict[int, str]:
         whole = complete.get(_cell(record))
         if record.benchmark_version < version:
             reasons[number] = f"version {record.benchmark_version} of the benchmark, now {version}"
-        elif whole is not None and (record.limit is not None or record.skipped):
+        elif whole is not None and not _whole(record):
             reasons[number] = f"superseded by the complete record {whole.path}"
         else:
             key = (*_cell(record), record.seed)

@@ -30,6 +30,8 @@ def test_order_of_input_changes_nothing():
     [
         ({"limit": 8}, "limited", "limited to 8 records"),
         ({"skipped": ({"source": "a:1", "reason": "bad"},)}, "partial", "1 rows were skipped"),
+        ({"data": {"partial": {"dev": "dev.avail.json"}}}, "partial", "part of the split: dev.av"),
+        ({"data": {"missing_languages": ["sw"]}}, "partial", "averages without sw"),
         ({"revision": {"commit": "a", "dirty": True}}, "dirty", "uncommitted changes"),
         ({"revision": {"commit": None, "dirty": None}}, "dirty", "revision unknown"),
     ],

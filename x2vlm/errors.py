@@ -3,6 +3,7 @@
 Error
 ├── ConfigError       a setting is unknown, of the wrong kind, or clashes with another
 ├── DataError         a file, row, image or video is missing or not what was expected
+│   ├── NoFileError   no file for one part of a benchmark lies in the data folder
 │   └── MediaError    one image or video cannot be decoded (may be skipped and counted)
 ├── CheckpointError   weights do not fit the model
 ├── PredictionError   a predictions file is incomplete, doubled, or malformed
@@ -39,6 +40,10 @@ class DataError(Error):
         if fix:
             lines.append(f"to do: {fix}")
         super().__init__("\n  ".join(lines))
+
+
+class NoFileError(DataError):
+    """Nothing lies in any of the places where a file of a benchmark may be."""
 
 
 class MediaError(DataError):
