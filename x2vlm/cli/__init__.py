@@ -12,11 +12,30 @@ from x2vlm.errors import Error, unknown
 
 
 class Command(NamedTuple):
-    """usage: what follows the name. does: a line of help. run: a function of `commands`."""
+    """usage: what follows the name. does: a line of help. run: a function of `commands`. details:
+    more help, for commands whose settings `x2vlm show` does not print."""
 
     usage: str
     does: str
     run: str
+    details: str = "Settings: x2vlm show benchmark=… prints all of them with their values."
+
+
+DATA_HELP = """  x2vlm data status data=DIR [layout=FILE] [benchmark=NAME,…]
+      what is there per benchmark and split: complete, partial, missing (and how to get it)
+  x2vlm data verify data=DIR [layout=FILE] [benchmark=NAME,…] [resume=FILE]
+      counts, ids, every image decodes, boxes inside images; resume: files found sound before
+  x2vlm data download data=DIR [benchmark=NAME,…] [dry_run=false] [table=FILE]
+      fetch what needs no account, below DIR; without dry_run=false only say what would be fetched.
+      Broken downloads go on where they stopped. coco_images: the images of COCO 2014. table: other
+      addresses, such as a mirror's (the form of benchmarks/suites/downloads.json)
+  x2vlm data shards kind=KIND annotations=FILE,… images=DIR out=DIR [exclude=BENCHMARK:SPLIT,…
+      data=DIR] [inline=true] [rows=10000] [format=jsonl.gz|jsonl|tar|parquet] [on_error=skip]
+      pre-training shards out of annotations. KIND: coco-captions, coco-objects, vg-regions,
+      vg-objects, flickr30k-entities (annotations: its folder). exclude: leave out the images of
+      splits that will be tested on; inline=false: paths below images instead of pixels
+  x2vlm data mini out=DIR [scale=1.0] [seed=0]
+      the embedded world as files"""
 
 
 COMMANDS: dict[str, Command] = {
@@ -34,8 +53,8 @@ COMMANDS: dict[str, Command] = {
     "list": Command("", "benchmarks, models, tasks, experiments", "list_all"),
     "show": Command("benchmark=… […]", "the resolved settings of a run, without running it",
                     "show"),
-    "data": Command("status|verify|mini […]",
-                    "what data is there, is it whole", "data"),
+    "data": Command("status|verify|download|shards|mini […]",
+                    "what data is there, is it whole; fetch it; make shards", "data", DATA_HELP),
     "convert": Command("IN OUT --to TASK", "official weights <-> ours, pre-training -> task",
                        "convert"),
     "board": Command("[RUNS…] [board=NAME] [format=md] [allow=dirty,limited]",
@@ -63,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = COMMANDS[name]
     if any(word in ("-h", "--help") for word in rest):
         print(f"x2vlm {name} {command.usage}\n\n  {command.does}\n")
-        print("Settings: x2vlm show benchmark=… prints all of them with their values.")
+        print(command.details)
         return 0
     try:
         commands = importlib.import_module("x2vlm.cli.commands")

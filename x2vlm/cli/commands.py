@@ -256,7 +256,7 @@ def export(words: list[str]) -> int:
 
 
 def data(words: list[str]) -> int:
-    """x2vlm data status|verify|mini."""
+    """x2vlm data status|verify|download|shards|mini."""
     from x2vlm.cli.data import data as about_data
 
     return about_data(words)

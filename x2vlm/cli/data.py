@@ -1,54 +1,101 @@
-"""Commands about data: what is there, whether it is whole."""
+"""Commands about data: what is there, whether it is whole, fetching it, pre-training shards."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.download import Outcome, download, table
+from benchmarks.files import Files, OnError
 from benchmarks.inspect_data import status, status_table, verify
-from benchmarks.layout import load_layout
+from benchmarks.layout import Layout, load_layout
 from benchmarks.mini.suite import write_world
-from benchmarks.registry import NAMES
+from benchmarks.records import load_records
+from benchmarks.registry import NAMES, get
+from benchmarks.shards import KINDS, build_shards
+from x2vlm.cli import DATA_HELP
+from x2vlm.data.shards import Format
 from x2vlm.errors import ConfigError, unknown
-from x2vlm.watch import plain_watch
+from x2vlm.watch import EVERY, plain_watch, watch
 
-USAGE = """usage:
-  x2vlm data status data=DIR [layout=FILE] [benchmark=NAME,…]
-  x2vlm data verify data=DIR [layout=FILE] [benchmark=NAME,…] [resume=FILE]
-  x2vlm data mini out=DIR [scale=1.0] [seed=0]"""
+Settings = dict[str, str]
+FORMATS: dict[str, Format] = {f: f for f in ("jsonl", "jsonl.gz", "tar", "parquet")}
+SKIP: dict[str, OnError] = {"raise": "raise", "skip": "skip"}
 
 
 def data(words: Sequence[str]) -> int:
-    """x2vlm data status|verify|mini."""
+    """x2vlm data status|verify|download|shards|mini."""
     settings = dict(word.split("=", 1) for word in words if "=" in word)
     plain = [word for word in words if "=" not in word]
-    known = {
-        "status": ("data", "layout", "benchmark"),
-        "verify": ("data", "layout", "benchmark", "resume"),
-        "mini": ("out", "scale", "seed"),
-    }
-    if len(plain) != 1 or plain[0] not in known:
-        raise ConfigError(USAGE)
+    if len(plain) != 1:
+        raise ConfigError(f"usage:\n{DATA_HELP}")
+    if plain[0] not in ACTIONS:
+        raise ConfigError(f"{unknown('data command', plain[0], ACTIONS)}\nusage:\n{DATA_HELP}")
+    action, needed, more = ACTIONS[plain[0]]
     for name in settings:
-        if name not in known[plain[0]]:
-            raise ConfigError(unknown("setting", name, known[plain[0]]))
-    if plain[0] == "mini":
-        return _mini(settings)
-    if "data" not in settings:
-        raise ConfigError(USAGE)
+        if name not in (*needed, *more):
+            raise ConfigError(unknown("setting", name, (*needed, *more)))
+    for name in needed:
+        if not settings.get(name):
+            raise ConfigError(f"{name}=… is missing\nusage:\n{DATA_HELP}")
+    with _progress_lines():
+        return action(settings)
+
+
+@contextmanager
+def _progress_lines() -> Iterator[None]:
+    """Where there is no terminal for a bar, progress comes as lines of the log."""
+    log, console = logging.getLogger("x2vlm"), logging.StreamHandler(sys.stderr)
+    log.setLevel(logging.INFO)
+    log.addHandler(console)
+    try:
+        yield
+    finally:
+        log.removeHandler(console)
+
+
+def _folder(settings: Settings) -> Path:
     root = Path(settings["data"])
     if not root.is_dir():
         raise ConfigError(f"data={root} is no folder")
+    return root
+
+
+def _chosen(settings: Settings) -> tuple[Layout | None, tuple[str, ...]]:
+    """The layout file, and the benchmarks that are meant: those named, or all."""
     layout = load_layout(settings["layout"]) if "layout" in settings else None
-    names = tuple(filter(None, settings.get("benchmark", "").split(","))) or NAMES
+    names = _list(settings, "benchmark") or NAMES
     for name in names:
         if name not in NAMES:
             raise ConfigError(unknown("benchmark", name, NAMES))
-    if plain[0] == "status":
-        print(status_table(status(root, layout, names)))
-        return 0
+    return layout, names
+
+
+def _list(settings: Settings, name: str) -> tuple[str, ...]:
+    return tuple(filter(None, settings.get(name, "").split(",")))
+
+
+def _yes(settings: Settings, name: str, default: bool) -> bool:
+    value = settings.get(name, str(default)).lower()
+    if value not in ("true", "false"):
+        raise ConfigError(f"{name} is true or false, not {value!r}")
+    return value == "true"
+
+
+def _status(settings: Settings) -> int:
+    root = _folder(settings)
+    print(status_table(status(root, *_chosen(settings))))
+    return 0
+
+
+def _verify(settings: Settings) -> int:
     resume = Path(settings["resume"]) if "resume" in settings else None
-    report = verify(root, layout, names, plain_watch, resume)
+    report = verify(_folder(settings), *_chosen(settings), plain_watch, resume)
     for problem in report.problems:
         print(f"{problem['source']}: {problem['reason']}")
     print(
@@ -58,11 +105,125 @@ def data(words: Sequence[str]) -> int:
     return 1 if report.problems else 0
 
 
-def _mini(settings: dict[str, str]) -> int:
+# -- fetching ----------------------------------------------------------------------------------
+
+
+def _download(settings: Settings) -> int:
+    """Fetch, or (by default) say what would be fetched; the folder is made when it is not there."""
+    known = table(Path(settings["table"])) if "table" in settings else table()
+    dry_run, names = _yes(settings, "dry_run", True), _list(settings, "benchmark")
+    if not names and not dry_run:
+        raise ConfigError(f"benchmark=NAME,… is missing; to choose from: {', '.join(known)}")
+    root = Path(settings["data"])
+    outcomes = download(
+        names or tuple(known), root, items=known, dry_run=dry_run, progress=bytes_watch()
+    )
+    for outcome in outcomes:
+        print(_line(outcome, root))
+    if dry_run:
+        print("nothing was fetched; to fetch: benchmark=NAME,… dry_run=false")
+    return 0
+
+
+def _line(outcome: Outcome, root: Path) -> str:
+    size = megabytes(outcome.size) if outcome.size else "size unknown"
+    line = f"{outcome.state:<8} {outcome.item.url}\n         {root / outcome.item.path}, {size}"
+    return f"{line}, unpacked below {root / outcome.item.unpack}" if outcome.item.unpack else line
+
+
+def megabytes(count: int) -> str:
+    """A number of bytes in MB (10⁶ bytes)."""
+    return f"{count / 1e6:.1f} MB"
+
+
+def bytes_watch() -> Callable[[int, int | None, str], None]:
+    """Progress of a download: a line that is written over on a terminal, else one now and then."""
+    said = dict[str, float]()
+
+    def tell(done: int, total: int | None, path: str) -> None:
+        now, whole = time.monotonic(), done == total
+        live = sys.stderr.isatty()
+        if not whole and now - said.setdefault(path, now) < (0.1 if live else EVERY):
+            return
+        said[path] = now
+        share = f" of {megabytes(total)} ({100 * done / total:.0f} %)" if total else ""
+        ends = "\n" if whole or not live else ""
+        print(f"\r{path}: {megabytes(done)}{share}", end=ends, file=sys.stderr, flush=True)
+
+    return tell
+
+
+# -- making --------------------------------------------------------------------------------------
+
+
+def _shards(settings: Settings) -> int:
+    """Pre-training shards out of official annotations."""
+    form, on_error = settings.get("format", "jsonl.gz"), settings.get("on_error", "raise")
+    if form not in FORMATS:
+        raise ConfigError(unknown("format of shards", form, FORMATS))
+    if on_error not in SKIP:
+        raise ConfigError(f"on_error is raise or skip, not {on_error!r}")
+    if settings["kind"] not in KINDS:
+        raise ConfigError(unknown("kind of shards", settings["kind"], KINDS))
+    rows = settings.get("rows", "10000")
+    if not rows.isdecimal() or int(rows) < 1:
+        raise ConfigError(f"rows is a number of at least 1, not {rows!r}")
+    built = build_shards(
+        settings["kind"], [Path(name) for name in _list(settings, "annotations")],
+        Path(settings["images"]), Path(settings["out"]), exclude=_held_out(settings),
+        inline=_yes(settings, "inline", True), rows_per_shard=int(rows), form=FORMATS[form],
+        on_error=SKIP[on_error], progress=watch,
+    )  # fmt: skip
+    for bad in built.skipped:
+        print(f"skipped: {bad['source']}: {bad['reason']}")
+    print(
+        f"{built.rows} rows with {built.boxes} boxes in {len(built.shards)} shards below "
+        f"{settings['out']}; {built.excluded} images held out, {built.empty} without a text or "
+        f"box, {len(built.skipped)} skipped"
+    )
+    return 0
+
+
+def _held_out(settings: Settings) -> frozenset[str]:
+    """File names of the images of BENCHMARK:SPLIT,… below data=DIR: tested on, not trained on."""
+    wanted = _list(settings, "exclude")
+    if wanted and "data" not in settings:
+        raise ConfigError("exclude=BENCHMARK:SPLIT,… needs data=DIR, to know the images")
+    found: set[str] = set()
+    for word in wanted:
+        name, _, split = word.partition(":")
+        benchmark = get(name)
+        files = Files(_folder(settings), prefer="whole")
+        records = load_records(benchmark, files, split or benchmark.default_split())
+        found.update(media.path.rpartition("/")[2] for row in records for media in row.images)
+    return frozenset(spelling for name in found for spelling in spellings(name))
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """What COCO calls one image: with the split of 2014 in front, or (2017) without."""
+    number = name.removeprefix("COCO_train2014_").removeprefix("COCO_val2014_")
+    if not re.fullmatch(r"\d{12}\.jpg", number):
+        return (name,)
+    return (number, f"COCO_train2014_{number}", f"COCO_val2014_{number}")
+
+
+def _mini(settings: Settings) -> int:
     """Write the embedded world somewhere to look at, or to use as data=DIR."""
-    if "out" not in settings:
-        raise ConfigError(USAGE)
     scale, seed = float(settings.get("scale", "1.0")), int(settings.get("seed", "0"))
     write_world(Path(settings["out"]), seed, scale)
     print(settings["out"])
     return 0
+
+
+ACTIONS: dict[str, tuple[Callable[[Settings], int], tuple[str, ...], tuple[str, ...]]] = {
+    "status": (_status, ("data",), ("layout", "benchmark")),
+    "verify": (_verify, ("data",), ("layout", "benchmark", "resume")),
+    "download": (_download, ("data",), ("benchmark", "dry_run", "table")),
+    "shards": (
+        _shards,
+        ("kind", "annotations", "images", "out"),
+        ("exclude", "data", "inline", "rows", "format", "on_error"),
+    ),
+    "mini": (_mini, ("out",), ("scale", "seed")),
+}
+"""Name -> what it does, the settings it needs, and those it may have."""
