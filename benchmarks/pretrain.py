@@ -25,9 +25,11 @@ from x2vlm.data.text import Tokenizer, load_tokenizer
 from x2vlm.errors import ConfigError
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS, ModelConfig
+from x2vlm.model.fit import fit
 from x2vlm.model.initialise import directional_positions
+from x2vlm.model.towers import init_towers
 from x2vlm.model.x2vlm import X2VLM, count_parameters
-from x2vlm.tasks import build
+from x2vlm.tasks import build_on
 from x2vlm.tasks.pretraining_data import Collate
 from x2vlm.train.mixed import MixedSource, Part
 from x2vlm.train.trainer import train
@@ -51,6 +53,7 @@ class StreamConfig(Settings):
     choice: str = ""
     """streams that name the same one take turns, in the ratio of their shares"""
     share: float = 1.0
+    """of a choice's turns; where all add up to less than 1, the other steps have none of them"""
     matching: bool = True
     """off for noisy data"""
     align: bool = True
@@ -59,6 +62,8 @@ class StreamConfig(Settings):
     """most concepts of a region batch; 0: no limit"""
     language: str | None = None
     """of captions by language; None draws one"""
+    max_tokens: int = 0
+    """longest text of this stream; 0: the plan's"""
     workers: int = 1
     max_bad: float = 0.01
     """share of unusable rows above which training stops"""
@@ -90,41 +95,62 @@ class PretrainPlan(Settings):
     """step from which matching is left out; 0: never"""
     localise: bool = True
     align_regions: bool = True
+    init: str = ""
+    """checkpoint to go on from (ours or official), strictly; for a multilingual model it may be a
+    monolingual one, which gives all but the text encoder"""
+    init_vision: str = ""
+    """BEiT-v2, official .pth"""
+    init_text: str = ""
+    """BERT, or for a multilingual model XLM-R: a state dict of Hugging Face (.bin, .safetensors)"""
     directional: bool = False
     """start the first block's position table with a direction per head (from scratch only)"""
     frames: int = 3
     temporal_positions: bool = True
+    """learned ones, in models that see videos"""
     out: str = "runs"
     name: str = ""
+
+    def used_streams(self) -> dict[str, StreamConfig]:
+        """The streams that give a loss: regions neither aligned nor located are left out."""
+        return {
+            name: stream
+            for name, stream in self.streams.items()
+            if stream.kind != "region" or self.localise or (self.align_regions and stream.align)
+        }
+
+    def shape(self, tokenizer: Tokenizer) -> ModelConfig:
+        """The model to train: the preset, for this tokenizer and these streams."""
+        preset = PRESETS[self.model]
+        words = max(preset.text.vocabulary, tokenizer.vocabulary)
+        videos = any(stream.kind == "video" for stream in self.streams.values())
+        frames = self.frames if videos and self.temporal_positions else 0
+        return replace(preset, frames=frames, text=replace(preset.text, vocabulary=words))
 
 
 def pretrain(plan: PretrainPlan) -> Path:
     """Train, then write OUT/NAME.safetensors and OUT/NAME.json; resumes in OUT/NAME/.
 
-    Returns the weights file. Raises ConfigError for settings that make no sense, DataError for
-    missing shards.
+    Returns the weights file; at once when it was made by the same plan. Raises ConfigError for
+    settings that make no sense, DataError for missing shards.
     """
     if plan.model not in PRESETS or plan.train.steps is None:
         raise ConfigError("pre-training needs a preset as model and train.steps (not train.epochs)")
     name = plan.name or plan.model
     folder, out = Path(plan.out) / name, Path(plan.out) / f"{name}.safetensors"
+    if _made(plan, out):
+        log.info("%s: pre-trained already", out)
+        return out
     tokenizer = load_tokenizer(plan.tokenizer or ASSETS / f"{plan.model}-tokenizer.json")
-    preset = PRESETS[plan.model]
-    config = replace(
-        preset, frames=plan.frames if plan.temporal_positions else 0,
-        text=replace(preset.text, vocabulary=max(preset.text.vocabulary, tokenizer.vocabulary)),
-    )  # fmt: skip
+    streams = plan.used_streams()
     torch.manual_seed(plan.train.seed)
-    task = build(
-        "pretraining", config, tokenizer, localise=plan.localise, align_regions=plan.align_regions,
-        kind_weights={stream.kind: stream.weight for stream in plan.streams.values()},
+    task = build_on(
+        "pretraining", first_model(plan, plan.shape(tokenizer)), tokenizer,
+        localise=plan.localise, align_regions=plan.align_regions,
+        kind_weights={stream.kind: stream.weight for stream in streams.values()},
     )  # fmt: skip
-    if plan.directional:
-        first = task.model.vision.blocks[0].attention.position_table
-        directional_positions(first, config.vision.grid)
     task.model.to(distributed.local_device())
     source = MixedSource(
-        {key: _part(plan, stream, config, tokenizer) for key, stream in plan.streams.items()},
+        {key: _part(plan, row, task.model.config, tokenizer) for key, row in streams.items()},
         seed=plan.train.seed, micro_batch=plan.train.micro_batch or 0,
         matching_until=plan.matching_until,
     )  # fmt: skip
@@ -136,6 +162,35 @@ def pretrain(plan: PretrainPlan) -> Path:
         _write(plan, task.model, tokenizer, out, time.monotonic() - started, result.losses)
     distributed.barrier()
     return out
+
+
+def first_model(plan: PretrainPlan, config: ModelConfig) -> X2VLM:
+    """The model of `config` that training starts from: random, but for what the plan gives.
+
+    Raises CheckpointError for weights that do not fit, ConfigError for two sources of one part.
+    """
+    if bool(plan.init) + bool(plan.init_vision) + plan.directional > 1:
+        raise ConfigError("init, init_vision and directional all fill the vision encoder: keep one")
+    given = checkpoint.load_any(plan.init).model if plan.init else None
+    if given is not None and given.config.multilingual == config.multilingual:
+        if plan.init_text:
+            raise ConfigError("init and init_text both fill the text encoder: keep one")
+        state = {name: parameter.data for name, parameter in given.named_parameters()}
+        new = ("frames",) if config.frames else ()
+        model = fit(state, given.config, config, allow_new=new, where=plan.init)
+    else:
+        model = X2VLM(config)
+        if plan.directional:
+            table = model.vision.blocks[0].attention.position_table
+            directional_positions(table, config.vision.grid)
+        if given is not None or plan.init_vision or plan.init_text:
+            text = "xlmr" if config.multilingual else "bert"
+            mono = None if given is None else checkpoint.to_official(given)
+            beit, words = plan.init_vision or None, plan.init_text or None
+            init_towers(model, beit=beit, x2vlm=mono, **{text: words})
+    parts = sorted({name.partition(".")[0] for name in model.new_parameters})
+    log.info("new beside what was given: %s", ", ".join(parts) or "nothing")
+    return model
 
 
 def _part(
@@ -160,9 +215,9 @@ def _part(
     if stream.kind not in parsers:
         raise ConfigError(f"no kind of stream {stream.kind!r}; kinds are {', '.join(parsers)}")
     collate = Collate(
-        stream.kind, tokenizer, size, config.vision.patch_size, plan.max_tokens,
-        plan.mask_probability, plan.max_masks, stream.max_concepts, stream.matching,
-        stream.align,
+        stream.kind, tokenizer, size, config.vision.patch_size,
+        stream.max_tokens or plan.max_tokens, plan.mask_probability, plan.max_masks,
+        stream.max_concepts, stream.matching, stream.align,
     )  # fmt: skip
     shards = Stream(
         root / stream.path, seed=plan.train.seed, rank=distributed.rank(),
@@ -172,6 +227,16 @@ def _part(
         shards, parsers[stream.kind](), collate, stream.batch_size, stream.choice, stream.share,
         stream.workers, stream.max_bad,
     )  # fmt: skip
+
+
+def _made(plan: PretrainPlan, out: Path) -> bool:
+    """Whether `out` is the finished work of this very plan."""
+    note = out.with_suffix(".json")
+    if not (out.is_file() and note.is_file()):
+        return False
+    made = json.loads(note.read_text(encoding="utf-8"))
+    same = made["plan"] == json.loads(json.dumps(json_ready(plan)))
+    return same and bool(made["sha256"] == sha256(out))
 
 
 def _write(

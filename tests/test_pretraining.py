@@ -366,6 +366,20 @@ def test_parts_of_a_choice_take_turns_by_their_shares(shards: Path) -> None:
     assert mixed.state_dict()["step"] == 200
 
 
+def test_shares_below_one_leave_steps_without_a_choice(shards: Path) -> None:
+    source = world.source(shards)
+    parts = {
+        "image": source.parts["image"],
+        "video": replace(source.parts["video"], choice="second", share=0.25),
+    }
+    mixed = type(source)(parts, seed=0)
+    kinds = [[b.target["kind"] for b in step] for step in itertools.islice(iter(mixed), 200)]
+    assert all(step[0] == "image" for step in kinds)
+    assert 30 < sum(len(step) == 2 for step in kinds) < 70
+    with pytest.raises(ConfigError, match="left without any stream"):
+        type(source)({"video": parts["video"]}, seed=0)
+
+
 def test_other_streams_refuse_to_resume(shards: Path) -> None:
     position = world.source(shards).state_dict()
     del position["streams"]["video"]

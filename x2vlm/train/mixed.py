@@ -21,8 +21,9 @@ class Part:
     """One stream of a mixture.
 
     batch_size: rows (images, not concepts) per step over all processes. choice: parts that name
-    the same one take turns, in the ratio of their shares, such as clean and noisy images; the
-    others take part in every step. workers: processes that decode this part.
+    the same one take turns, in the ratio of their shares, such as clean and noisy images; where
+    the shares add up to less than 1, the rest of the steps has none of them. Parts without a
+    choice take part in every step. workers: processes that decode this part.
     """
 
     stream: Stream
@@ -40,7 +41,8 @@ class MixedSource:
 
     parts: by name. micro_batch: most rows of a part per forward pass; 0: all of the process's.
     matching_until: optimiser step from which matching is left out; 0: never.
-    Raises ConfigError when a batch does not divide among processes and micro-batches.
+    Raises ConfigError when a batch does not divide among processes and micro-batches, or a step
+    may be left without any.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class MixedSource:
         self.parts, self.seed, self.matching_until = dict(parts), seed, matching_until
         self.step = 0
         self._pieces: dict[str, int] = {}
+        self._turns = self._take_turns()
         self.loaders: dict[str, StreamLoader] = {}
         for name, part in self.parts.items():
             share, rest = divmod(part.batch_size, distributed.world())
@@ -93,17 +96,30 @@ class MixedSource:
             self.step += 1
             yield batches
 
-    def _taking_part(self) -> list[str]:
-        """Names of the parts of this step, the same on every process."""
-        rng = np.random.default_rng((self.seed, self.step))
+    def _take_turns(self) -> list[tuple[list[str], list[float]]]:
+        """For each choice: the parts of it, and how often each has its turn ("": nobody has)."""
         rivals: dict[str, list[str]] = {}
         for name, part in self.parts.items():
             rivals.setdefault(part.choice or f"always {name}", []).append(name)
-        chosen = []
-        for names in rivals.values():
-            shares = np.array([self.parts[name].share for name in names])
-            chosen.append(names[int(rng.choice(len(names), p=shares / shares.sum()))])
-        return chosen
+        turns = []
+        for choice, names in rivals.items():
+            shares = [1.0 if choice.startswith("always ") else self.parts[n].share for n in names]
+            total = sum(shares)
+            if total < 1 - 1e-6:
+                names, shares, total = [*names, ""], [*shares, 1 - total], 1.0
+            turns.append((names, [share / total for share in shares]))
+        if all("" in names for names, _ in turns):
+            raise ConfigError(
+                "a step may be left without any stream: the shares of every choice add up to less "
+                "than 1\n  to do: let one stream take part always, without a choice"
+            )
+        return turns
+
+    def _taking_part(self) -> list[str]:
+        """Names of the parts of this step, the same on every process."""
+        rng = np.random.default_rng((self.seed, self.step))
+        chosen = [names[int(rng.choice(len(names), p=shares))] for names, shares in self._turns]
+        return [name for name in chosen if name]
 
     def state_dict(self) -> dict[str, Any]:
         """Position after the last step handed out."""

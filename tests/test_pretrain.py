@@ -1,0 +1,170 @@
+"""Pre-training runs: what they start from, which streams they read, finished ones reused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from benchmarks.pretrain import PretrainPlan, StreamConfig, first_model, pretrain
+from tests import pretraining_world as world
+from tests.test_towers import beit, public
+from x2vlm.config import TrainConfig
+from x2vlm.data.text import load_tokenizer
+from x2vlm.errors import CheckpointError, ConfigError
+from x2vlm.model import checkpoint
+from x2vlm.model.config import PRESETS, ModelConfig
+from x2vlm.model.x2vlm import X2VLM
+from x2vlm.weights import ASSETS
+
+TINY, MULTI = PRESETS["tiny"], PRESETS["multilingual-tiny"]
+STREAMS = {
+    kind: StreamConfig(kind, f"{kind}/*.jsonl", batch_size=4, workers=0)
+    for kind in ("image", "region", "video")
+}
+TRAIN = TrainConfig(steps=1, batch_size=8, lr=1e-3, drop_path=0.0, log_every=1)
+
+
+def plan(model: str = "tiny", **values: Any) -> PretrainPlan:
+    return PretrainPlan(model, TRAIN, values.pop("streams", STREAMS), **values)
+
+
+def shape(chosen: PretrainPlan) -> ModelConfig:
+    return chosen.shape(load_tokenizer(ASSETS / f"{chosen.model}-tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small stand-ins for public weights, in their formats."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.save({"model": beit(TINY, shared=True)}, folder / "beit.pth")
+    torch.save(public(TINY.text, 6).state_dict(), folder / "bert.bin")
+    xlmr = public(MULTI.text, 3, seed=1).state_dict()
+    save_file({name: tensor.clone() for name, tensor in xlmr.items()}, folder / "xlmr.safetensors")
+    torch.manual_seed(5)
+    model = X2VLM(TINY)
+    checkpoint.save(model, folder / "mono.safetensors")
+    torch.save({"model": checkpoint.to_official(model)}, folder / "mono.th")
+    return folder
+
+
+def parts_of(names: frozenset[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+HEADS = {"vision_proj", "text_proj", "temperature", "matching_head", "box_head"}
+
+
+def test_towers_start_from_public_weights(files: Path) -> None:
+    chosen = plan(init_vision=str(files / "beit.pth"), init_text=str(files / "bert.bin"))
+    model = first_model(chosen, shape(chosen))
+    assert parts_of(model.new_parameters) == {*HEADS, "fusion", "frame_positions"}
+    bert = torch.load(files / "bert.bin", weights_only=True)
+    words = bert["bert.embeddings.word_embeddings.weight"]
+    assert torch.equal(model.text.embeddings.word.weight, words)
+    token = torch.load(files / "beit.pth", weights_only=True)["model"]["cls_token"]
+    assert torch.equal(model.vision.cls_token, token)
+
+
+def test_one_tower_may_start_from_nothing(files: Path) -> None:
+    chosen = plan(init_text=str(files / "bert.bin"), directional=True)
+    model = first_model(chosen, shape(chosen))
+    assert "vision" in parts_of(model.new_parameters)
+    assert "text" not in parts_of(model.new_parameters)
+
+
+@pytest.mark.parametrize("name", ["mono.safetensors", "mono.th"])
+def test_the_next_stage_goes_on_with_everything_but_new_frames(files: Path, name: str) -> None:
+    chosen = plan(init=str(files / name))
+    model = first_model(chosen, shape(chosen))
+    before = checkpoint.load(files / "mono.safetensors").model
+    assert model.config.frames == 3
+    assert model.new_parameters == {"frame_positions"}
+    for key, parameter in before.named_parameters():
+        assert torch.equal(model.get_parameter(key), parameter), key
+
+
+def test_cclm_takes_all_but_the_text_from_a_monolingual_model(files: Path) -> None:
+    streams = {"image": STREAMS["image"]}
+    given = {"init": str(files / "mono.safetensors"), "init_text": str(files / "xlmr.safetensors")}
+    chosen = plan("multilingual-tiny", streams=streams, **given)
+    model = first_model(chosen, shape(chosen))
+    before = checkpoint.load(files / "mono.safetensors").model
+    assert model.new_parameters == frozenset()
+    for part in ("vision", "fusion", "matching_head", "vision_proj"):
+        for key, value in before.get_submodule(part).state_dict().items():
+            assert torch.equal(model.get_submodule(part).state_dict()[key], value)
+    assert model.text.embeddings.word.weight.shape[0] == MULTI.text.vocabulary
+
+
+def test_two_sources_of_one_part_are_refused(files: Path) -> None:
+    mono, text = str(files / "mono.th"), str(files / "bert.bin")
+    for values in (
+        {"init": mono, "init_vision": str(files / "beit.pth")},
+        {"init": mono, "directional": True},
+        {"init": mono, "init_text": text},
+    ):
+        chosen = plan(**values)
+        with pytest.raises(ConfigError, match="keep one"):
+            first_model(chosen, shape(chosen))
+
+
+def test_weights_of_another_shape_are_refused(files: Path) -> None:
+    chosen = plan(init=str(files / "mono.th"))
+    other = replace(shape(chosen), fusion_layers=2)
+    with pytest.raises(CheckpointError, match="do not fit"):
+        first_model(chosen, other)
+    chosen = plan(init_vision=str(files / "missing.pth"))
+    with pytest.raises(CheckpointError, match="no weights file"):
+        first_model(chosen, shape(chosen))
+
+
+@pytest.mark.parametrize(
+    ("switches", "used"),
+    [
+        ({}, {"image", "region", "boxes"}),
+        ({"localise": False}, {"image", "region"}),
+        ({"align_regions": False}, {"image", "region", "boxes"}),
+        ({"localise": False, "align_regions": False}, {"image"}),
+    ],
+)
+def test_streams_without_a_loss_are_left_out(switches: dict[str, bool], used: set[str]) -> None:
+    boxes = replace(STREAMS["region"], align=False)
+    streams = {"image": STREAMS["image"], "region": STREAMS["region"], "boxes": boxes}
+    assert set(plan(streams=streams, **switches).used_streams()) == used
+
+
+def test_frames_have_positions_where_videos_are() -> None:
+    assert shape(plan()).frames == 3
+    assert shape(plan(temporal_positions=False)).frames == 0
+    assert shape(plan(streams={"image": STREAMS["image"]})).frames == 0
+
+
+def test_a_run_writes_weights_and_is_reused(files: Path, tmp_path: Path) -> None:
+    data = world.write_shards(tmp_path / "data")
+    chosen = plan(data=str(data), out=str(tmp_path), name="run", init=str(files / "mono.th"))
+    out = pretrain(chosen)
+    made = json.loads(out.with_suffix(".json").read_text())
+    assert set(made["losses"]) >= {"image_mlm", "region_giou", "video_matching"}
+    shutil.rmtree(data)
+    assert pretrain(chosen) == out  # nothing is read again
+    assert json.loads(out.with_suffix(".json").read_text()) == made
+    world.write_shards(data)
+    with pytest.raises(ConfigError, match="other settings"):
+        pretrain(replace(chosen, train=replace(TRAIN, lr=1e-4)))
+
+
+def test_without_both_region_objectives_no_region_is_read(tmp_path: Path) -> None:
+    data = world.write_shards(tmp_path / "data")
+    shutil.rmtree(data / "region")
+    off = {"localise": False, "align_regions": False}
+    out = pretrain(plan(data=str(data), out=str(tmp_path), **off))
+    made = json.loads(out.with_suffix(".json").read_text())
+    assert {name.partition("_")[0] for name in made["losses"]} >= {"image", "video"}
+    assert not any(name.startswith("region") for name in made["losses"])
