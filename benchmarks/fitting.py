@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from benchmarks.facts import expected
 from benchmarks.files import Extent, Files
 from benchmarks.score import ScoredFile, score_file, score_split
 from x2vlm.errors import NoFileError, PredictionError
-from x2vlm.types import Record
+from x2vlm.types import Prediction, Record
 
 EXTENTS: tuple[Extent, ...] = ("whole", "available", "cut")
 
@@ -37,21 +38,26 @@ def score_fitting(
     fact = expected(benchmark.name, split, "en")
     if benchmark.task == "matching" and fact is not None:
         loaded = formats.load(Path(path), benchmark.task, ())
-        if len(loaded.predictions) == fact.records:
-            return _alone(benchmark, loaded, files, settings)
+        rows = list(loaded.predictions)
+        if len(rows) == fact.records:
+            return _alone(benchmark, loaded.format, rows, files, settings)
     raise first
 
 
 def _alone(
-    benchmark: Benchmark, loaded: formats.Loaded, files: Files, settings: dict[str, Any]
+    benchmark: Benchmark,
+    format_name: str,
+    rows: Sequence[Prediction],
+    files: Files,
+    settings: dict[str, Any],
 ) -> tuple[ScoredFile, Files]:
     """Score pairs of captions and images without the (gated) examples: nothing but the four scores
     of each is needed, only the tags are missed."""
-    records = [Record(str(row["id"]), (), (), group=str(row["id"])) for row in loaded.predictions]
-    joined, _ = predictions.join(benchmark.task, records, loaded.predictions, extra="raise")
+    records = [Record(str(row["id"]), (), (), group=str(row["id"])) for row in rows]
+    joined, _ = predictions.join(benchmark.task, records, rows, extra="raise")
     files.note(
         f"no annotations of {benchmark.name} fit: scored from the predictions alone, without tags"
     )
     options = {k: v for k, v in settings.items() if k not in ("languages", "limit", "extra")}
     scores = score_split(benchmark, records, joined, limited=False, **options)
-    return ScoredFile(scores, len(records), loaded.format), files
+    return ScoredFile(scores, len(records), format_name), files

@@ -16,13 +16,13 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.metrics.winoground import PAIRS
-from benchmarks.predictions import Extra, check, read
+from benchmarks.predictions import Extra, check, stream
 from x2vlm.errors import PredictionError
 from x2vlm.types import Prediction, Record
 
@@ -31,11 +31,12 @@ FORMATS = ("vqa", "gqa", "coco_captions", "nlvr2", "winoground", "iglue_lists", 
 
 @dataclass(frozen=True)
 class Loaded:
-    """format: one of FORMATS. predictions: unjoined. extra: what join does with other ids; IGLUE's
-    dumps hold the whole of GQA testdev while its score leaves out the few-shot questions."""
+    """format: one of FORMATS. predictions: unjoined, to be walked once: our own rows are read as
+    they are asked for. extra: what join does with other ids; IGLUE's dumps hold the whole of GQA
+    testdev while its score leaves out the few-shot questions."""
 
     format: str
-    predictions: list[Prediction]
+    predictions: Iterable[Prediction]
     extra: Extra = "raise"
 
 
@@ -54,7 +55,7 @@ def load(path: Path, task: str, records: Sequence[Record]) -> Loaded:
     if head[0] not in "[{":
         return Loaded("nlvr2", _checked(path, task, _nlvr2(path), records))
     if head[0] == "{" and re.search(r'"id"\s*:', head.partition("\n")[0]):
-        return Loaded("predictions", read(path, task))
+        return Loaded("predictions", stream(path, task))
     rows = _json_rows(path)
     name = _recognise(path, rows)
     if name == "iglue_lists":

@@ -14,6 +14,7 @@ Kinds, by task (a row may carry more keys; these are required):
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -21,7 +22,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TextIO
+from typing import Any, BinaryIO, Literal, Self, TextIO
 
 import jsonlines
 
@@ -49,12 +50,16 @@ def _ranking(row: Mapping[str, Any]) -> bool:
         isinstance(found, dict)
         and bool(found)
         and set(found) <= set(DIRECTIONS)
-        and all(isinstance(pairs, list) and all(map(_pair, pairs)) for pairs in found.values())
+        and all(isinstance(pairs, list) and _pairs(pairs) for pairs in found.values())
     )
 
 
-def _pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and _number(value[1])
+def _pairs(pairs: Sequence[Any]) -> bool:
+    """Whether all are [id, score]; by kinds, because there are millions."""
+    if not set(map(type, pairs)) <= {list} or not set(map(len, pairs)) <= {2}:
+        return False
+    scores = [score for _, score in pairs]
+    return set(map(type, scores)) <= {int, float} and all(map(math.isfinite, scores))
 
 
 def _box(row: Mapping[str, Any]) -> bool:
@@ -98,13 +103,18 @@ def _refuse(constant: str) -> None:
 
 
 def read(path: Path, task: str) -> list[Prediction]:
-    """The predictions of one file, in its order; rankings packed (`Ranking`).
+    """All of `stream`."""
+    return list(stream(path, task))
+
+
+def stream(path: Path, task: str) -> Iterator[Prediction]:
+    """The predictions of one file, in its order, one at a time; rankings packed (`Ranking`).
 
     Raises PredictionError naming file and line of a malformed row, NaN and Infinity included.
     """
     try:
         with path.open(encoding="utf-8") as file:
-            return list(_rows(file, task, path))
+            yield from _rows(file, task, path)
     except (OSError, UnicodeDecodeError) as error:
         raise PredictionError(f"{path}: not readable as UTF-8 JSON lines ({error})") from error
 
@@ -150,7 +160,7 @@ class Writer:
         self.done: set[Key] = set()
         if self.part.exists():
             _drop_half_line(self.part)
-            self.done = {key for row in read(self.part, task) for key in keys(row)}
+            self.done = {key for row in stream(self.part, task) for key in keys(row)}
         self._file = self.part.open("a", encoding="utf-8", newline="\n")
 
     def write(self, row: Prediction) -> None:
@@ -182,12 +192,46 @@ def _drop_half_line(path: Path) -> None:
         file.truncate(data.rfind(b"\n") + 1)
 
 
-def write(path: Path, task: str, rows: Iterable[Prediction]) -> int:
-    """Write all of `rows`, those of a killed run included; the number in the file."""
-    with Writer(path, task) as writer:
-        for row in rows:
-            writer.write(row)
-        return len(writer.done)
+def merge(path: Path, task: str, records: Sequence[Record], shares: Sequence[Path]) -> int:
+    """Write the rows of all shares into one file in the order of the records; how many they are.
+
+    The file appears whole or not at all. Only the places of the rows are in memory. Raises
+    PredictionError when a share is missing, or an id is in two of them or not of these records.
+    """
+    places: dict[Key, tuple[int, int]] = {}
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(_open_share(share)) for share in shares]
+        for number, file in enumerate(files):
+            start = 0
+            for line in file:
+                key = keys(json.loads(line))[0]
+                if key in places:
+                    raise PredictionError(f"{shares[number]}: {key[0]!r} was predicted twice")
+                places[key] = (number, start)
+                start += len(line)
+        wanted = _wanted(task, records, places)
+        foreign = [key for key in places if key not in wanted]
+        if foreign:
+            raise PredictionError(f"predicted but not asked for: {_few(foreign)}")
+        part = path.with_name(path.name + ".part")
+        with part.open("wb") as out:
+            for number, start in (places[key] for key in wanted if key in places):
+                files[number].seek(start)
+                out.write(files[number].readline())
+            out.flush()
+            os.fsync(out.fileno())
+    part.replace(path)
+    return len(places)
+
+
+def _open_share(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise PredictionError(
+            f"{path}: the predictions of one process are missing\n"
+            "  to do: keep the run folder on a disk that all processes share"
+        ) from error
 
 
 def join(
@@ -226,9 +270,7 @@ def join(
     return [_one_way(found[key], key[1]) for key in wanted], len(foreign)
 
 
-def _wanted(
-    task: str, records: Sequence[Record], found: Mapping[Key, Prediction]
-) -> dict[Key, None]:
+def _wanted(task: str, records: Sequence[Record], found: Mapping[Key, Any]) -> dict[Key, None]:
     if task != "retrieval":
         return dict.fromkeys((record.id, "") for record in records)
     ways = {way for _, way in found} or set(DIRECTIONS)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks import predictions as lines
+from benchmarks import predictions
+from benchmarks.asking import Asking
 from benchmarks.base import Benchmark
 from benchmarks.facts import check_facts
 from benchmarks.files import Files
@@ -27,16 +26,13 @@ from benchmarks.stages import Stage
 from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
-from x2vlm.data.loader import evaluation_loader
 from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError
 from x2vlm.model import checkpoint
 from x2vlm.tasks.base import Task
-from x2vlm.tasks.features import largest_batch
 from x2vlm.train.source import RecordSource
 from x2vlm.train.trainer import train
 from x2vlm.types import Record
-from x2vlm.watch import watch
 
 log = logging.getLogger("x2vlm")
 ZERO_SHOT = frozenset({"matching", "attributes"})
@@ -57,6 +53,7 @@ class Run:
         self.plan = self.plan.with_protocol(self._protocol())
         self.folder = self.plan.folder()
         self.model = ModelOfRun(self.plan, self.benchmark, self.files())
+        self.asking = Asking(self.plan, self.benchmark, self.model)
 
     def files(self) -> Files:
         """A fresh view of the data folder; it gathers what this reading skipped and noted."""
@@ -150,9 +147,12 @@ class Run:
         records = self._read(split, self.plan.data.limit)
 
         def validate() -> float:
-            rows = self._ask(task, records)
-            scores = self._scores(records, rows)
-            value = scores[self.benchmark.headline].value
+            out = self.folder / "validation.jsonl"
+            _, skipped = self.asking.write(out, task, records)
+            value = self._scores(_without(records, skipped), out)[self.benchmark.headline].value
+            distributed.barrier()  # every process has read it
+            if distributed.is_main():
+                out.unlink()
             if value is None:
                 raise DataError(f"{self.benchmark.headline} is undefined on {split}")
             return value
@@ -177,57 +177,25 @@ class Run:
             log.info("%s: predicted already", self.folder)
             return out
         started = time.monotonic()
-        skipped: list[dict[str, str]] = []
         for note in files.notes:
             log.warning("%s", note)
         task = self.model.task(weights)
         kept = check_media(records, files)
         there = {record.id for record in kept}
-        skipped += [
+        missing = [
             {"id": record.id, "source": record.source, "reason": "its image or video is missing"}
             for record in records
             if record.id not in there
         ]
-        rows = self._ask(task, kept, skipped)
+        count, unreadable = self.asking.write(out, task, kept, [stage.key, fingerprint(kept)])
         if distributed.is_main():
-            out.with_name(out.name + ".part").unlink(missing_ok=True)  # of a killed run
-            lines.write(out, self.benchmark.task, rows)
             model = self.model.describe(task, source, weights is not None)
             stage.finish(
-                seconds=time.monotonic() - started, sha256=sha256(out), count=len(rows),
-                skipped=skipped, model=model, video=self._video(),
+                seconds=time.monotonic() - started, sha256=sha256(out), count=count,
+                skipped=[*missing, *unreadable], model=model, video=self._video(),
             )  # fmt: skip
         distributed.barrier()
         return out
-
-    def _ask(
-        self, task: Task, records: Sequence[Record], skipped: list[dict[str, str]] | None = None
-    ) -> list[dict[str, Any]]:
-        """Predictions of this process's share, gathered from all of them."""
-        settings, frames = self.plan.predict, self.plan.model.frames
-        size = settings.batch_size
-        if size == "auto":
-            size = largest_batch(task.model, frames if self.benchmark.media == "video" else 0)
-        task.progress, task.cache = watch, settings.cache
-        rows: list[dict[str, Any]] = []
-        for part in self._galleries(records):
-            loader = evaluation_loader(
-                task, part, batch_size=size, workers=settings.workers, frames=frames,
-                rank=distributed.rank(), world=distributed.world(),
-                on_error=self.plan.data.on_error, skipped=[] if skipped is None else skipped,
-            )  # fmt: skip
-            with torch.inference_mode(), task.evaluating(), self.model.autocast():
-                rows += task.predict(loader)
-        return [row for share in distributed.all_gather_objects(rows) for row in share]
-
-    def _galleries(self, records: Sequence[Record]) -> list[list[Record]]:
-        """What is ranked against each other: in retrieval, every language on its own."""
-        if self.benchmark.task != "retrieval":
-            return [list(records)]
-        parts: dict[str, list[Record]] = {}
-        for record in records:
-            parts.setdefault(record.language, []).append(record)
-        return list(parts.values())
 
     def _video(self) -> dict[str, Any] | None:
         if self.benchmark.media != "video":
@@ -239,17 +207,16 @@ class Run:
         split = self.plan.test_split()
         records, files = self._evaluated()
         noted = Stage(self.folder, "predict", {}).note()
-        left_out = {row["id"] for row in noted["skipped"] if "id" in row}
-        records = [record for record in records if record.id not in left_out]
+        records = _without(records, noted["skipped"])
         started = time.monotonic()
-        rows = lines.read(self.folder / "predictions.jsonl", self.benchmark.task)
-        scores = self._scores(records, rows)
+        scores = self._scores(records, self.folder / "predictions.jsonl")
         record = ResultRecord(
             benchmark=self.benchmark.name, benchmark_version=self.benchmark.version, split=split,
             protocol=self.plan.told_protocol, headline=self.benchmark.headline, metrics=scores,
             n=len(records), limit=self.plan.data.limit, seed=self.plan.seed, model=noted["model"],
             predictions={
-                "file": "predictions.jsonl", "sha256": noted["sha256"], "count": len(rows),
+                "file": "predictions.jsonl", "sha256": noted["sha256"],
+                "count": noted["count"],
             },
             config=self.plan.to_dict(), revision=revision(), packages=packages(),
             hardware=hardware(self.model.device.type, device_name(self.model.device)),
@@ -269,7 +236,8 @@ class Run:
         record.write(self.folder / "record.json")
         return record
 
-    def _scores(self, records: Sequence[Record], rows: Sequence[dict[str, Any]]) -> Scores:
+    def _scores(self, records: Sequence[Record], path: Path) -> Scores:
+        rows = predictions.stream(path, self.benchmark.task)
         labels = self.benchmark.labels(self.files()) if self.benchmark.labels else None
         limited = self.plan.data.limit is not None
         return score_split(self.benchmark, records, rows, labels=labels, limited=limited)
@@ -282,6 +250,11 @@ class Run:
                 return None
             floor = chance_levels(self.plan)[self.benchmark.headline] + 2 * headline.standard_error
         return {"value": floor, "met": headline.value is not None and headline.value >= floor}
+
+
+def _without(records: Sequence[Record], skipped: Iterable[Mapping[str, str]]) -> list[Record]:
+    left_out = {row["id"] for row in skipped if "id" in row}
+    return [record for record in records if record.id not in left_out]
 
 
 def run(plan: Plan) -> ResultRecord:

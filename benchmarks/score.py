@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks import formats, predictions
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
+from benchmarks.metrics import retrieval
 from benchmarks.metrics.stats import Scores
 from benchmarks.predictions import Extra
 from benchmarks.records import load_records
@@ -28,13 +29,35 @@ def score_split(
     limited: bool = False,
     **options: Any,
 ) -> Scores:
-    """Join by id and apply the benchmark's metric.
+    """Join by id and apply the benchmark's metric. Rows may come from a stream: of a ranking only
+    the place of its target is kept.
 
     labels: names of the classes, when predictions name them. limited: the records are not the whole
     split. options: the metric's own, such as variant="x2vlm". Raises PredictionError when an id is
     missing, double or (extra="raise") foreign.
     """
-    joined, _ = predictions.join(benchmark.task, records, rows, extra=extra)
+    return _score(benchmark, records, _joined(benchmark, records, rows, extra)[0], labels,
+                  limited=limited, **options)  # fmt: skip
+
+
+def _joined(
+    benchmark: Benchmark, records: Sequence[Record], rows: Iterable[Prediction], extra: Extra
+) -> tuple[list[Prediction], int]:
+    """Rows by record, rankings already reduced to what the metric needs; how many were ignored."""
+    if benchmark.task == "retrieval":
+        rows = retrieval.placed(records, rows)
+    return predictions.join(benchmark.task, records, rows, extra=extra)
+
+
+def _score(
+    benchmark: Benchmark,
+    records: Sequence[Record],
+    joined: Sequence[Prediction],
+    labels: Sequence[str] | None,
+    *,
+    limited: bool,
+    **options: Any,
+) -> Scores:
     if benchmark.task == "classification":
         joined = numbered(joined, labels)
     _check_options(benchmark, options)
@@ -105,14 +128,12 @@ def score_file(
     records = load_records(benchmark, files, split, languages, limit)
     parts = _parts(str(path), records)
     loaded = [formats.load(Path(name), benchmark.task, rows) for name, rows in parts.items()]
-    rows = [row for one in loaded for row in one.predictions]
+    rows = (row for one in loaded for row in one.predictions)
     lenient = limit is not None or any(one.extra == "ignore" for one in loaded)
     chosen: Extra = extra or ("ignore" if lenient else "raise")
-    joined, ignored = predictions.join(benchmark.task, records, rows, extra=chosen)
+    joined, ignored = _joined(benchmark, records, rows, chosen)
     labels = benchmark.labels(files) if benchmark.labels else None
-    scores = score_split(
-        benchmark, records, joined, labels=labels, limited=limit is not None, **options
-    )
+    scores = _score(benchmark, records, joined, labels, limited=limit is not None, **options)
     return ScoredFile(scores, len(records), loaded[0].format, ignored)
 
 

@@ -53,14 +53,14 @@ def test_formats_are_known_by_content(
     text: str, task: str, name: str, expected: list[object], tmp_path: Path
 ) -> None:
     found = formats.load(put(tmp_path, text), task, RECORDS)
-    assert (found.format, found.predictions) == (name, expected)
+    assert (found.format, list(found.predictions)) == (name, expected)
     assert name in formats.FORMATS
 
 
 def test_ids_get_the_language_of_the_records(tmp_path: Path) -> None:
     records = [Record("de:7", (), (), language="de")]
     path = put(tmp_path, '[{"questionId": "7", "prediction": "no"}]')
-    assert formats.load(path, "answering", records).predictions[0]["id"] == "de:7"
+    assert next(iter(formats.load(path, "answering", records).predictions))["id"] == "de:7"
 
 
 @pytest.mark.parametrize(

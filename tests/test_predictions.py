@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import predictions
 from benchmarks.metrics.retrieval import Ranking
-from benchmarks.predictions import KINDS, Writer, join, read, write
+from benchmarks.predictions import KINDS, Writer, join, merge, read
 from x2vlm.errors import ConfigError, PredictionError
 from x2vlm.types import Prediction, Record
 
@@ -29,7 +29,8 @@ def test_every_kind_has_an_example() -> None:
 @pytest.mark.parametrize("task", KINDS)
 def test_written_rows_are_read_again(task: str, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "predictions.jsonl"
-    assert write(path, task, [GOOD[task]]) == 1
+    with Writer(path, task) as writer:
+        writer.write(GOOD[task])
     rows = read(path, task)
     if task == "retrieval":
         ranking = rows[0]["ranking"]["text"]
@@ -129,6 +130,47 @@ def test_a_writer_refuses_doubles_and_nan(tmp_path: Path) -> None:
             writer.write({"id": "1", "scores": [0.5]})
         with pytest.raises(PredictionError, match="finite"):
             writer.write({"id": "2", "scores": [float("nan")]})
+
+
+def shares(tmp_path: Path, *parts: list[Prediction], task: str = "answering") -> list[Path]:
+    paths = [tmp_path / f"{number}.jsonl" for number in range(len(parts))]
+    for path, part in zip(paths, parts, strict=True):
+        with Writer(path, task) as writer:
+            for row in part:
+                writer.write(row)
+    return paths
+
+
+def test_merged_shares_are_in_the_order_of_the_records(tmp_path: Path) -> None:
+    records = [Record(name, (), ()) for name in "abcdé"]
+    out = tmp_path / "p.jsonl"
+    given = shares(tmp_path, rows("é", "a"), [], rows("d", "b"))
+    assert merge(out, "answering", records, given) == 4  # "c" was left out
+    assert read(out, "answering") == rows("a", "b", "d", "é")
+    assert not (tmp_path / "p.jsonl.part").exists()
+
+
+def test_merged_rankings_are_images_first(tmp_path: Path) -> None:
+    records = [Record(str(i), (), ("",), {"text_ids": [str(i)]}) for i in range(2)]
+    texts: list[Prediction] = [{"id": str(i), "ranking": {"image": [["0", 1.0]]}} for i in (1, 0)]
+    images: list[Prediction] = [{"id": str(i), "ranking": {"text": [["1", 0.5]]}} for i in (1, 0)]
+    given = shares(tmp_path, [*texts, images[0]], [images[1]], task="retrieval")
+    merge(tmp_path / "p.jsonl", "retrieval", records, given)
+    found = [(row["id"], *row["ranking"]) for row in read(tmp_path / "p.jsonl", "retrieval")]
+    assert found == [("0", "text"), ("1", "text"), ("0", "image"), ("1", "image")]
+
+
+def test_shares_that_do_not_fit_make_no_file(tmp_path: Path) -> None:
+    records, out = [Record(name, (), ()) for name in "ab"], tmp_path / "p.jsonl"
+    faults = {
+        "predicted twice": shares(tmp_path / "double", rows("a"), rows("a", "b")),
+        "not asked for: x": shares(tmp_path / "foreign", rows("a", "x")),
+        "all processes share": [*shares(tmp_path / "missing", rows("a")), tmp_path / "1.jsonl"],
+    }
+    for message, given in faults.items():
+        with pytest.raises(PredictionError, match=message):
+            merge(out, "answering", records, given)
+        assert not out.exists()
 
 
 def test_join_puts_rows_in_the_order_of_the_records() -> None:

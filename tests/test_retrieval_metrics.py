@@ -1,6 +1,7 @@
 """Hit@k, ranks and ties: chunked and packed against plain loops, and the published lists."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.metrics import retrieval
-from benchmarks.metrics.retrieval import Ranking, rank_of, ranks_from_scores
+from benchmarks.metrics.retrieval import Place, Ranking, placed, rank_of, ranks_from_scores
 from x2vlm.errors import PredictionError
 from x2vlm.types import Prediction, Record
 
@@ -113,6 +114,32 @@ def test_scores_equal_a_plain_loop_over_the_matrix() -> None:
     assert found["mean_recall"].standard_error > 0
     assert found["ties"].value == sum(tied for _, tied in text + image) > 0
     assert found["ties"].n == 80
+
+
+def test_places_are_all_that_the_scores_need() -> None:
+    records = split(8, 2)
+    scores_IT = np.random.default_rng(1).integers(0, 9, (8, 16)) / 3
+    rows = both_ways(records, scores_IT)
+    reduced = list(placed(records, rows))
+    assert retrieval.score(records, reduced, ranks=True) == retrieval.score(
+        records, rows, ranks=True
+    )
+    assert {type(place) for row in reduced for place in row["ranking"].values()} == {Place}
+
+
+def test_places_are_taken_one_by_one_and_among_the_queries_own_language() -> None:
+    english, german = split(1, 1)[0], Record("d", (), ("",), {"text_ids": ["dt"]}, "de")
+
+    def rows() -> Iterator[Prediction]:
+        yield {"id": "i0", "ranking": {"text": [["t0.0", 1.0]]}}
+        yield {"id": "other", "ranking": {"text": [["anything", 1.0]]}}
+        yield {"id": "d", "ranking": {"text": [["t0.0", 1.0]]}}
+
+    found = placed([english, german], rows())
+    assert next(found)["ranking"] == {"text": Place(1, False)}
+    assert next(found) == {"id": "other", "ranking": {"text": None}}
+    with pytest.raises(PredictionError, match=r"ranking of 'd' lists 't0\.0', which is not"):
+        next(found)
 
 
 def test_several_captions_count_once() -> None:

@@ -7,9 +7,9 @@ TREC recall). Axes: Q queries, C candidates, T targets of a query (padded).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,7 +39,8 @@ class Ranking(Sequence[tuple[str, float]]):
         """pairs: [id, score] in any order. names: shared between rankings so that ids are too."""
         shared = {} if names is None else names
         rows = list(pairs)
-        self.ids = tuple(shared.setdefault(name, name) for name in (str(row[0]) for row in rows))
+        ids = [str(row[0]) for row in rows]
+        self.ids = tuple(map(shared.setdefault, ids, ids))
         self.scores = np.array([row[1] for row in rows], dtype=np.float64)
 
     def __len__(self) -> int:
@@ -98,16 +99,59 @@ def ranks_from_scores(
     return Ranks(rank_Q, tied_Q, matrix_QC.shape[1])
 
 
-def rank_of(ranking: Ranking, targets: frozenset[str]) -> tuple[int, bool]:
-    """(rank, tied) of the best target in one ranking; (0, False) when none is in it."""
+class Place(NamedTuple):
+    """Where the best target stands in one ranking, from 1, ties against the model; 0: it is not in
+    it. tied: a wrong candidate scored exactly as much."""
+
+    rank: int
+    tied: bool
+
+
+def rank_of(ranking: Ranking, targets: frozenset[str]) -> Place:
+    """The place of the best target in one ranking."""
     places = [place for place, name in enumerate(ranking.ids) if name in targets]
     if not places:
-        return 0, False
+        return Place(0, False)
     scores = ranking.scores
     own = scores[places]
     best = own.max()
     equal = int((scores == best).sum()) - int((own == best).sum())
-    return 1 + int((scores > best).sum()) + equal, equal > 0
+    return Place(1 + int((scores > best).sum()) + equal, equal > 0)
+
+
+def placed(records: Sequence[Record], predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """The same rows with a `Place` instead of each ranking: all that the scores need of it.
+
+    So the longest ranking is all that is ever in memory. A query is ranked among its own language.
+    Rows of other queries come without their rankings (`predictions.join` judges them). Raises
+    PredictionError as `ranks_from_predictions` does.
+    """
+    languages: dict[str, list[Record]] = {}
+    for record in records:
+        languages.setdefault(record.language, []).append(record)
+    queries = {
+        (query, direction): (targets, known)
+        for part in languages.values()
+        for direction in DIRECTIONS
+        for known in [_candidates(part, direction)]
+        for query, targets in query_targets(part, direction).items()
+    }
+    for row in predictions:
+        places: dict[str, Place | None] = {}
+        for direction, pairs in row["ranking"].items():
+            asked = queries.get((row["id"], direction))
+            places[direction] = asked and _place(row["id"], pairs, *asked)
+        yield row | {"ranking": places}
+
+
+def _candidates(records: Sequence[Record], direction: Direction) -> frozenset[str]:
+    return frozenset(query_targets(records, "image" if direction == "text" else "text"))
+
+
+def _place(query: str, pairs: Any, targets: frozenset[str], known: frozenset[str]) -> Place:
+    ranking = pairs if isinstance(pairs, Ranking) else Ranking(pairs)
+    _check(query, ranking, known)
+    return rank_of(ranking, targets)
 
 
 def ranks_from_predictions(
@@ -115,19 +159,20 @@ def ranks_from_predictions(
 ) -> Ranks | None:
     """Ranks of every query of one direction, in the records' order; None when there are no rows.
 
-    Queries of "text" are the records (images), of "image" their texts. Raises PredictionError for
+    Queries of "text" are the records (images), of "image" their texts; a row holds its ranking or
+    its `Place`. Raises PredictionError for
     a missing query, an unknown candidate or one listed twice.
     """
     targets = query_targets(records, direction)
-    known = frozenset(query_targets(records, "image" if direction == "text" else "text"))
-    found: dict[str, tuple[int, bool]] = {}
+    known = _candidates(records, direction)
+    found: dict[str, Place] = {}
     for row in predictions:
         pairs = row["ranking"].get(direction)
         if pairs is None or str(row["id"]) not in targets:
             continue
-        ranking = pairs if isinstance(pairs, Ranking) else Ranking(pairs)
-        _check(str(row["id"]), ranking, known)
-        found[str(row["id"])] = rank_of(ranking, targets[str(row["id"])])
+        query = str(row["id"])
+        done = isinstance(pairs, Place)
+        found[query] = pairs if done else _place(query, pairs, targets[query], known)
     if not found:
         return None
     missing = [query for query in targets if query not in found]

@@ -97,13 +97,18 @@ def evaluation_loader(
     that a batch pads little. len(loader) is the number of batches, those that are wholly
     unreadable included; the loader may be iterated again.
     """
-    bounds = [len(records) * r // world for r in (rank, rank + 1)]
-    share = records[bounds[0] : bounds[1]]
+    share = share_of(records, rank, world)
     if by_length:
         share = sorted(share, key=lambda record: len(record.texts[0]) if record.texts else 0)
     return EvaluationLoader(
         task, share, batch_size, workers, frames, on_error, [] if skipped is None else skipped
     )
+
+
+def share_of(records: Sequence[Record], rank: int, world: int) -> Sequence[Record]:
+    """The contiguous part of the records that one of `world` processes evaluates."""
+    first, end = (len(records) * r // world for r in (rank, rank + 1))
+    return records[first:end]
 
 
 class TrainingLoader(Loader):
