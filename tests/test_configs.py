@@ -1,12 +1,13 @@
 """Every shipped setting composes into the dataclasses, and says where it comes from."""
 
+import math
 import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks.registry import NAMES
-from x2vlm.cli.compose import CONF, compose, plan, sweep
+from x2vlm.cli.compose import CONF, compose, plan, pretrain_plan, sweep
 from x2vlm.errors import ConfigError
 from x2vlm.model.config import PRESETS
 
@@ -61,6 +62,34 @@ def test_there_are_as_many_experiments_as_the_paper_has_rows() -> None:
     own = ("mini_", "pretrain_", "ablation")
     paper = [name for name in stems("experiment") if not name.startswith(own)]
     assert len(paper) == 52
+
+
+PRETRAININGS = [name for name in stems("experiment") if name.startswith("pretrain_")]
+
+
+def test_there_is_every_pretraining_of_the_paper() -> None:
+    paper = {
+        f"pretrain_{size}_{data}" for size in ("base", "large") for data in ("4m", "1b", "video")
+    }
+    mini = {"pretrain_mini_tiny", "pretrain_mini_multilingual_tiny"}
+    assert set(PRETRAININGS) == {*paper, *mini, "pretrain_cclm_base", "pretrain_cclm_large"}
+
+
+@pytest.mark.parametrize("name", PRETRAININGS)
+def test_batches_of_pretraining_divide_among_the_processes_of_its_command(name: str) -> None:
+    words = command(name)
+    chosen = pretrain_plan(compose([word for word in words if "=" in word]))
+    counts = [int(words[words.index(flag) + 1]) for flag in ("--nnodes", "--nproc-per-node")
+              if flag in words]  # fmt: skip
+    for stream in chosen.streams.values():
+        assert stream.batch_size % math.prod(counts) == 0
+    if "mini" not in name:
+        assert chosen.train.batch_size == sum(row.batch_size for row in chosen.streams.values())
+
+
+def test_pretraining_of_the_paper_needs_its_first_weights() -> None:
+    with pytest.raises(ConfigError, match=r"pretrain\.init_vision"):
+        compose(["experiment=pretrain_base_4m"])
 
 
 @pytest.mark.parametrize(
