@@ -81,7 +81,7 @@ class Plan(Settings):
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        known = ("auto", "evaluate", *PROTOCOLS)
+        known: tuple[str, ...] = ("auto", "evaluate", *PROTOCOLS)
         name, _, note = self.protocol.partition(":")
         if name == "evaluate" and note:
             known, name = PROTOCOLS, note.partition(":")[0]
