@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -124,6 +124,17 @@ def differences(table: BoardTable, among: Sequence[Number] | None = None) -> lis
                 if number is not None:
                     found.append(difference(column, cell, number, row.model, row.pretraining))
     return found
+
+
+def differences_of(
+    tables: Iterable[BoardTable], among: Sequence[Number] | None = None
+) -> list[Difference]:
+    """The differences of several boards in their order; a score that stands on two comes once."""
+    found: dict[tuple[Column, str, str], Difference] = {}
+    for table in tables:
+        for one in differences(table, among):
+            found.setdefault((one.column, one.model, one.pretraining), one)
+    return list(found.values())
 
 
 def to_markdown(found: Sequence[Difference]) -> str:

@@ -18,6 +18,7 @@ from benchmarks.record import write_atomically
 from leaderboards import pages
 from leaderboards.board import BoardTable, boards_of
 from leaderboards.difference import differences
+from leaderboards.gallery import add_gallery
 from leaderboards.published import numbers, published_rows, sources
 from leaderboards.runs import Run
 from leaderboards.sample_data import data_key, slug, write_data_set
@@ -50,8 +51,8 @@ def build_site(
     """Write the site of `runs` into the folder `out` (its former site is replaced).
 
     allow: flags of records that may stand on the boards, marked. states: published numbers to show.
-    gallery: pictures of the qualitative study. progress: wraps the list of data sets while they are
-    written. RecordError when `out` holds other things than a site.
+    gallery: folders that `x2vlm explain` wrote, or folders of them. progress: wraps the list of
+    data sets while they are written. RecordError when `out` holds other things than a site.
     """
     names = [slug(run.name) for run in runs]
     for name in names:
@@ -69,14 +70,13 @@ def build_site(
     }
     records = [run.record for run in runs]
     tables = boards_of(records, allow, published_rows(states))
-    write = _writer(out, tables)
+    write = _writer(out, tables, bool(gallery))
     _boards(write, tables, runs)
     _runs(write, runs, data_sets, indices)
     write("published.html", "published.html", title="Published numbers",
           numbers=numbers(), sources=sources())  # fmt: skip
     if gallery:
-        write("gallery.html", "gallery.html", title="Where the model looks",
-              pictures=_gallery(out, gallery))  # fmt: skip
+        add_gallery(write, out, gallery)
     for name in COPIED:
         shutil.copyfile(ASSETS / name, out / name)
     written = len(list(out.glob("*.html")))
@@ -94,7 +94,7 @@ def _clear(out: Path) -> None:
     out.mkdir(parents=True)
 
 
-def _writer(out: Path, tables: Sequence[BoardTable]) -> Callable[..., None]:
+def _writer(out: Path, tables: Sequence[BoardTable], gallery: bool) -> Callable[..., None]:
     """write(page, template, **values): one HTML page, every value escaped by the template."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True,
@@ -102,6 +102,7 @@ def _writer(out: Path, tables: Sequence[BoardTable]) -> Callable[..., None]:
     )  # fmt: skip
     environment.filters.update(pages.FILTERS)
     environment.globals["boards"] = [pages.board_link(table) for table in tables]
+    environment.globals["gallery_page"] = "gallery.html" if gallery else ""
 
     def write(page: str, template: str, **values: object) -> None:
         text = environment.get_template(template).render(page=page, **values)
@@ -143,15 +144,3 @@ def _runs(
         benchmark, keys = group[0].benchmark, {run.name: where[run.name][0] for run in group}
         write(f"benchmark-{slug(name)}.html", "benchmark.html", title=benchmark.title,
               benchmark=benchmark, runs=group, view=pages.benchmark_view(group, keys))  # fmt: skip
-
-
-def _gallery(out: Path, pictures: Sequence[Path]) -> list[dict[str, str]]:
-    """Copy the pictures into the site; name and place of each."""
-    folder = out / "gallery"
-    folder.mkdir()
-    found = []
-    for number, path in enumerate(pictures):
-        name = f"{number}{path.suffix.lower()}"
-        shutil.copyfile(path, folder / name)
-        found.append({"src": f"gallery/{name}", "name": path.stem.replace("_", " ")})
-    return found

@@ -3,9 +3,17 @@ import dataclasses
 import pytest
 from synthetic_runs import make_record
 
+from benchmarks.metrics.stats import Measure
 from benchmarks.registry import NAMES
 from leaderboards.board import Cell, Column, boards_of
-from leaderboards.difference import Z95, difference, differences, to_markdown, tolerances
+from leaderboards.difference import (
+    Z95,
+    difference,
+    differences,
+    differences_of,
+    to_markdown,
+    tolerances,
+)
 from leaderboards.published import Number, numbers
 
 COLUMN = Column("official", "coco_retrieval", "test", "fine-tuned", "text_r1")
@@ -98,6 +106,19 @@ def test_differences_of_a_board_use_the_papers_own_row():
     assert found.verdict == "reproduced"
     text = to_markdown([found])
     assert "| 86.00 | 86.1 | verified | -0.10 | -0.88 to +0.68 | reproduced |" in text
+
+
+def test_all_boards_are_compared_and_a_score_on_two_boards_once():
+    model = {"name": "base", "pretraining": "4M", "parameters": 255_000_000}
+    values = {name: Measure(80.0, 1000, 0.5) for name in ("text_r1", "text_r5", "image_r1")}
+    record = make_record(
+        "coco_retrieval", suite="official", headline="text_r1", metrics=values, model=model
+    )
+    tables = boards_of([record])
+    boards = {table.board.name: len(differences(table)) for table in tables}
+    assert boards == {"overview": 1, "retrieval": 3}
+    found = differences_of(tables)
+    assert [one.column.metric for one in found] == ["text_r1", "text_r5", "image_r1"]
 
 
 def test_no_reference_is_a_memory():

@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+from explanations import study
 from PIL import Image
 from synthetic_runs import NASTY, SCORERS, make_run
 
@@ -25,9 +26,8 @@ def payload(path):
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     runs = [make_run(task, folder, n=12, seed=seed) for task in TASKS for seed in (1, 2)]
-    picture = folder / "word_attention.png"
-    Image.new("RGB", (8, 8)).save(picture)
-    built = build_site(runs, folder / "out", gallery=[picture])
+    study(folder / "explained" / "one")
+    built = build_site(runs, folder / "out", gallery=[folder / "explained"])
     return folder / "out", built, runs
 
 
@@ -41,7 +41,22 @@ def test_every_page_is_written_and_counted(site):
         assert (out / f"run-{run.name}.html").is_file()
         assert (out / f"benchmark-{run.benchmark.name}.html").is_file()
     assert (out / "board-mini-overview.html").is_file()
-    assert (out / "gallery" / "0.png").is_file()
+    assert (out / "gallery" / "0-one" / "sheet.png").is_file()
+
+
+def test_the_gallery_is_linked_from_every_page_and_shows_every_word(site):
+    out, _, _ = site
+    for page in out.glob("*.html"):
+        assert 'href="gallery.html"' in page.read_text(encoding="utf-8")
+    text = (out / "gallery.html").read_text(encoding="utf-8")
+    for word in ("red", "square"):
+        assert f'alt="Map of the word {word}"' in text
+
+
+def test_a_site_without_explanations_names_no_gallery(tmp_path):
+    build_site([make_run("answering", tmp_path, n=3)], tmp_path / "out")
+    assert not (tmp_path / "out" / "gallery.html").exists()
+    assert "gallery" not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_all_links_lead_somewhere_inside_the_site(site):
@@ -85,9 +100,9 @@ def test_pages_name_language_title_and_heading_once(site):
 
 def test_same_runs_give_the_same_bytes(site, tmp_path):
     out, _, runs = site
-    build_site(runs, tmp_path / "again", gallery=[])
+    build_site(runs, tmp_path / "again", gallery=[out.parent / "explained"])
     for path in (tmp_path / "again").rglob("*"):
-        if path.is_file() and path.name != "gallery.html":
+        if path.is_file():
             assert path.read_bytes() == (out / path.relative_to(tmp_path / "again")).read_bytes()
 
 

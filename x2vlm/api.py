@@ -14,6 +14,7 @@ from PIL import Image
 from x2vlm.data.image import open_image
 from x2vlm.data.text import Tokenizer, clean_caption
 from x2vlm.errors import ConfigError
+from x2vlm.explain import Box, Explanation, explain
 from x2vlm.model.x2vlm import X2VLM
 from x2vlm.tasks import build_on
 from x2vlm.types import Media, Prediction, Record
@@ -82,6 +83,18 @@ class Pretrained:
         self._need("mlm")
         return str(self._ask("captioning", image, beams=beams)["caption"])
 
+    def explain(
+        self,
+        image: Picture,
+        texts: Sequence[str],
+        *,
+        layer: int | None = None,
+        regions: Sequence[Box] = (),
+    ) -> Explanation:
+        """Where the model looks: see `x2vlm.explain.explain`. Heads that lack leave a None."""
+        opened = open_picture(image)
+        return explain(self.model, self.tokenizer, opened, texts, layer=layer, regions=regions)
+
     def _need(self, head: str) -> None:
         if head not in self.model.config.heads:
             raise ConfigError(
@@ -108,14 +121,19 @@ class Pretrained:
         return next(iter(task.predict([batch])))
 
 
-def _sample(task: Task, picture: Picture, text: str = "") -> Sample:
-    """One image with one text, prepared as the task's evaluation does."""
+def open_picture(picture: Picture) -> Image.Image:
+    """RGB and upright, from a path or a PIL image. MediaError when it cannot be read."""
     media = Media(str(picture))
     if isinstance(picture, Image.Image):
         buffer = io.BytesIO()
         picture.save(buffer, format="PNG")
         media = Media("the given image", inline=(buffer.getvalue(),))
-    opened = open_image(media)
+    return open_image(media)
+
+
+def _sample(task: Task, picture: Picture, text: str = "") -> Sample:
+    """One image with one text, prepared as the task's evaluation does."""
+    opened = open_picture(picture)
     target = {"size": list(opened.size), "box": [0, 0, *opened.size]}
-    record = Record("asked", (media,), (text,), target)
+    record = Record("asked", (), (text,), target)
     return task.transform(train=False)(record, [opened], np.random.default_rng(0))

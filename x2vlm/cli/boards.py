@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from leaderboards import export as formats
 from leaderboards.aggregate import FLAGS, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
+from leaderboards.export import FORMATS
 from leaderboards.published import published_rows
 from x2vlm.errors import ConfigError, unknown
-
-FORMATS: Mapping[str, Callable[[BoardTable], str]] = {
-    "md": formats.to_markdown,
-    "csv": formats.to_csv,
-    "tex": formats.to_latex,
-    "json": formats.to_json,
-    "html": formats.to_html,
-}
 
 
 def board(words: Sequence[str], settings: Mapping[str, str]) -> int:
@@ -45,7 +37,8 @@ def board(words: Sequence[str], settings: Mapping[str, str]) -> int:
         if "out" in settings:
             print(write(table, kind, Path(settings["out"])))
         else:
-            print(FORMATS[kind](table))
+            _, to_text = FORMATS[kind]
+            print(to_text(table))
     return 0
 
 
@@ -53,8 +46,9 @@ def write(table: BoardTable, kind: str, folder: Path) -> Path:
     """One board as a file: FOLDER/SUITE-BOARD.FORMAT."""
     from benchmarks.record import write_atomically
 
-    path = folder / f"{table.suite}-{table.board.name}.{kind}"
-    write_atomically(path, FORMATS[kind](table))
+    suffix, to_text = FORMATS[kind]
+    path = folder / f"{table.suite}-{table.board.name}{suffix}"
+    write_atomically(path, to_text(table))
     return path
 
 
@@ -97,30 +91,30 @@ def submit(words: Sequence[str], settings: Mapping[str, str]) -> int:
 
 def difference(folder: Path) -> int:
     """Print one run's numbers beside those of the paper."""
-    from leaderboards import difference as beside
+    from leaderboards.difference import differences_of, to_markdown
 
-    records = read_records([folder])
-    for table in boards_of(records, FLAGS):
-        if table.board.name == "overview":
-            found = beside.differences(table)
-            print(beside.to_markdown(found) if found else "the paper prints no number for this row")
+    found = differences_of(boards_of(read_records([folder]), FLAGS))
+    print(to_markdown(found) if found else "the paper prints no number for this row")
     return 0
 
 
 def site(words: Sequence[str], settings: Mapping[str, str]) -> int:
-    """Write a static site of runs: x2vlm site [RUNS…] [out=DIR] [allow=dirty,limited]."""
-    known = ("out", "allow")
+    """Write a static site of runs: x2vlm site [RUNS…] [out=DIR] [gallery=DIR,…] [allow=…]."""
+    known = ("out", "allow", "gallery")
     for name in settings:
         if name not in known:
             raise ConfigError(unknown("setting", name, known))
     allow = tuple(filter(None, settings.get("allow", "").split(",")))
     folders = [Path(word) for word in words or ["runs"]]
-    print(write_site(folders, Path(settings.get("out", "site")), allow))
+    gallery = [Path(word) for word in settings.get("gallery", "").split(",") if word]
+    print(write_site(folders, Path(settings.get("out", "site")), allow, gallery))
     return 0
 
 
-def write_site(folders: Sequence[Path], out: Path, allow: Sequence[str] = ()) -> Path:
-    """The site of all runs below `folders`; returns its first page."""
+def write_site(
+    folders: Sequence[Path], out: Path, allow: Sequence[str] = (), gallery: Sequence[Path] = ()
+) -> Path:
+    """The site of all runs below `folders`, and of explanations; returns its first page."""
     from benchmarks.mini.home import data_root
     from leaderboards.aggregate import find_records
     from leaderboards.runs import open_run
@@ -128,7 +122,7 @@ def write_site(folders: Sequence[Path], out: Path, allow: Sequence[str] = ()) ->
     from x2vlm.watch import plain_watch
 
     runs = [open_run(path, data_root) for path in find_records(folders)]
-    return build_site(runs, out, allow=allow, progress=plain_watch).index
+    return build_site(runs, out, allow=allow, gallery=gallery, progress=plain_watch).index
 
 
 def export(words: Sequence[str], settings: Mapping[str, str]) -> int:

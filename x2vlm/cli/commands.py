@@ -248,6 +248,13 @@ def site(words: list[str]) -> int:
     return make_site(*split_words(words))
 
 
+def explain(words: list[str]) -> int:
+    """x2vlm explain: where a model looks."""
+    from x2vlm.cli.explain import explain as write_explanations
+
+    return write_explanations(words)
+
+
 def export(words: list[str]) -> int:
     """x2vlm export: results as other harnesses and model cards hold them."""
     from x2vlm.cli.boards import export as write_export

@@ -1,0 +1,183 @@
+"""The qualitative study: where a model looks in one's own picture, or in samples of a benchmark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from x2vlm.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from x2vlm.api import Pretrained
+    from x2vlm.types import Media, Record
+
+    Box = tuple[float, float, float, float]
+
+KNOWN = ("model", "model.random", "checkpoint", "tokenizer", "device", "layer", "regions", "out",
+         "benchmark", "data", "split", "limit")  # fmt: skip
+USAGE = (
+    "usage: x2vlm explain IMAGE TEXT [TEXT…] [regions=x,y,w,h;…] [model=…|checkpoint=…] [out=DIR]"
+    "\n       x2vlm explain benchmark=… [data=DIR] [split=…] [limit=N] […]"
+)
+TEXTS = 3
+"""Texts shown of one image of a benchmark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An image and the texts to look at it by. truths: a box per text where one is known."""
+
+    title: str
+    media: Media
+    texts: tuple[str, ...]
+    truths: tuple[Box | None, ...]
+
+
+def explain(words: Sequence[str]) -> int:
+    """Write pictures, a sheet and a page; print what was found in words."""
+    from leaderboards.gallery import write_page
+
+    setting = re.compile(r"[a-z]+(\.[a-z]+)?=")  # a text may hold "=" elsewhere
+    plain = [word for word in words if not setting.match(word)]
+    settings = dict(word.split("=", 1) for word in words if setting.match(word))
+    for name in settings:
+        if name not in KNOWN:
+            raise ConfigError(unknown("setting", name, KNOWN))
+    if "benchmark" in settings and not plain:
+        questions = _of_benchmark(settings)
+    elif len(plain) > 1 and "benchmark" not in settings:
+        questions = [_own(plain[0], plain[1:])]
+    else:
+        raise ConfigError(USAGE)
+    out = Path(settings.get("out", "explain"))
+    pretrained, named = _model(settings)
+    layer = _whole("layer", settings["layer"]) if "layer" in settings else None
+    regions = _regions(settings.get("regions", ""))
+    for folder in write_studies(pretrained, named, questions, out, layer=layer, regions=regions):
+        print(folder / "sheet.png")
+    print(write_page(out))
+    return 0
+
+
+def write_studies(
+    pretrained: Pretrained,
+    named: str,
+    questions: Iterable[Question],
+    out: Path,
+    *,
+    layer: int | None = None,
+    regions: Sequence[Box] = (),
+) -> list[Path]:
+    """Explain every question below `out`, a folder each, and say in a line what was found.
+
+    named: the model, for people.
+    """
+    from leaderboards.gallery import write_study
+    from leaderboards.sample_data import slug
+    from x2vlm.data.decode import open_image
+
+    folders = []
+    for question in questions:
+        image = open_image(question.media)
+        found = pretrained.explain(image, question.texts, layer=layer, regions=regions)
+        about = {"title": question.title, "image": Path(question.media.path).name, "model": named}
+        folder = out / slug(question.title)[:60]
+        write_study(found, image, folder, about=about, truths=question.truths)
+        for view in found.texts:
+            match = "" if view.match is None else f"  match {view.match:.2f}"
+            box = "" if view.box is None else "  box " + ", ".join(f"{v:.0f}" for v in view.box)
+            print(f"{view.text}:{match}{box}")
+        folders.append(folder)
+    return folders
+
+
+def mini_gallery(weights: Path, out: Path) -> list[Path]:
+    """Studies of some pictures of the embedded world by a pre-trained model."""
+    from x2vlm.api import load
+
+    settings = {"benchmark": "refcoco_plus", "limit": "4"}
+    named = weights.stem
+    return write_studies(load(weights), named, _of_benchmark(settings), out)
+
+
+def _own(image: str, texts: Sequence[str]) -> Question:
+    from x2vlm.types import Media
+
+    title = f"{Path(image).stem}: {texts[0]}"
+    return Question(title, Media(image), tuple(texts), (None,) * len(texts))
+
+
+def _of_benchmark(settings: Mapping[str, str]) -> list[Question]:
+    """`limit` images of a split, evenly spread over it, each under its first texts."""
+    from benchmarks.files import Files
+    from benchmarks.mini.home import mini_root
+    from benchmarks.records import load_records
+    from benchmarks.registry import get
+
+    benchmark = get(settings["benchmark"])
+    if benchmark.media == "video":
+        raise ConfigError(f"{benchmark.name} has videos; explain shows single images")
+    root = Path(settings["data"]) if settings.get("data") else mini_root()
+    if not root.is_dir():
+        raise ConfigError(f"data={root} is no folder; name the folder of the official files")
+    split = settings.get("split") or benchmark.default_split()
+    limit = _whole("limit", settings.get("limit", "4"))
+    by_image: dict[str, list[Record]] = {}
+    for record in load_records(benchmark, Files(root), split):
+        by_image.setdefault(record.images[0].path, []).append(record)
+    groups = list(by_image.values())
+    chosen = [groups[i * len(groups) // limit] for i in range(min(limit, len(groups)))]
+    return [_question(f"{benchmark.name} {split}", group) for group in chosen]
+
+
+def _question(where: str, records: Sequence[Record]) -> Question:
+    pairs = [(text, record.target.get("box")) for record in records for text in record.texts]
+    kept = dict(reversed(pairs[:TEXTS]))  # the first of equal texts; a dict keeps its last
+    texts = tuple(reversed(kept))
+    truths = tuple(tuple(box) if box else None for box in (kept[text] for text in texts))
+    return Question(f"{where} {records[0].id}", records[0].images[0], texts, truths)
+
+
+def _model(settings: Mapping[str, str]) -> tuple[Pretrained, str]:
+    """The model of the settings, and what to call it."""
+    import torch
+
+    from x2vlm.api import Pretrained, load
+    from x2vlm.weights import new_model
+
+    name, device = settings.get("model", "tiny"), settings.get("device", "cpu")
+    random = settings.get("model.random", "false").lower()
+    tokenizer = settings.get("tokenizer", "")
+    if random not in ("true", "false"):
+        raise ConfigError(f"model.random is true or false, not {random!r}")
+    if random == "true":
+        torch.manual_seed(0)
+        heads = {"heads": ("contrastive", "matching", "box")}
+        model, text = new_model(name, heads, tokenizer=tokenizer)
+        return Pretrained(model.to(device).eval(), text), f"{name}, random weights"
+    weights = settings.get("checkpoint") or name
+    return load(weights, tokenizer=tokenizer, device=device), Path(weights).name
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"{name} is a whole number from 0, not {text!r}")
+    return int(text)
+
+
+def _regions(text: str) -> list[Box]:
+    """Boxes of "x,y,w,h;x,y,w,h"."""
+    found = []
+    for part in filter(None, text.split(";")):
+        try:
+            x, y, w, h = map(float, part.split(","))
+        except ValueError:
+            raise ConfigError(
+                f"regions: {part!r} is no box\n  expected: x,y,width,height in pixels, boxes "
+                "separated by ; (quote the word for the shell)"
+            ) from None
+        found.append((x, y, w, h))
+    return found
