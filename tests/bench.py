@@ -2,7 +2,7 @@
 
     python -m tests.bench [--size base] [--quick] [--threads 2] [--only rerank] [--out FILE]
 
-Prints one table; --out writes it as Markdown, between the bench marks of FILE where it has them.
+Prints tables; --out writes them as Markdown, between the bench marks of FILE where it has them.
 Weights are random. A GPU is used when there is one. Rates count what one user waits for: pairs,
 questions, captions, images. Peak memory is what the path needs beyond the model and its inputs.
 """
@@ -10,76 +10,35 @@ questions, captions, images. Peak memory is what the path needs beyond the model
 from __future__ import annotations
 
 import argparse
-import random
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from tests import twins
-from tests.bench_table import HEAD, Row, Timed, furthest, markdown, peak_memory, write
+from tests.bench_coco import COCO_HEAD, bench_coco
+from tests.bench_growth import bench_growth
+from tests.bench_inputs import Bench, answers
+from tests.bench_table import HEAD, Row, Table, furthest, markdown, write
+from tests.bench_training import bench_training
 from x2vlm.model.config import PRESETS
 from x2vlm.model.x2vlm import X2VLM
 from x2vlm.tasks.beam import Search, generate
-from x2vlm.tasks.evaluation import products
 from x2vlm.tasks.features import encode_tokens
 from x2vlm.tasks.ranking import Candidates, prepare, rank_answers
 from x2vlm.tasks.rerank import rerank
 
-CANDIDATES = 3128  # answers of VQAv2
-ANSWER_TOKENS = ([1, 2, 3, 4, 5, 8], [60, 25, 8, 4, 2, 1])  # lengths and their shares
 
+class Line(Protocol):
+    """One line of a table."""
 
-class Bench:
-    """What all paths share: size, device, how much to do."""
-
-    def __init__(self, size: str, quick: bool, device: str) -> None:
-        self.config, self.quick, self.device = PRESETS[size], quick, device
-        self.generator = torch.Generator().manual_seed(0)
-
-    def model(self, pixels: int, *heads: str) -> X2VLM:
-        """Random weights of this size; layers large enough that outputs depend on inputs."""
-        torch.manual_seed(0)
-        config = self.config.with_heads(heads=heads)
-        if config.vision.patch_size == 16:
-            config = config.with_image_size(pixels)
-        return X2VLM(config).eval().to(self.device)
-
-    def images(self, model: X2VLM, count: int) -> Tensor:
-        """Visual tokens (count, V, D) as an encoder would give them."""
-        vision = model.config.vision
-        tokens = torch.randn(count, vision.tokens, vision.width, generator=self.generator)
-        return tokens.to(self.device)
-
-    def texts(self, count: int, mean: float = 13.0) -> tuple[Tensor, Tensor]:
-        """Captions as long as those of COCO: 13 tokens on average, special ones included."""
-        length_B = torch.normal(mean, 2.4, (count,), generator=self.generator).round().clamp(7, 30)
-        mask_BL = torch.arange(int(length_B.max())) < length_B[:, None]
-        words = self.config.text.vocabulary
-        text_BL = torch.randint(5, words, mask_BL.shape, generator=self.generator) * mask_BL
-        return text_BL.to(self.device), mask_BL.to(self.device)
-
-    def time(self, work: Callable[[], Any], dtype: torch.dtype | None = None) -> Timed:
-        """Run once, without gradients, in autocast when a dtype is given."""
-        cast = torch.autocast(self.device, dtype) if dtype else nullcontext()
-        with torch.inference_mode(), cast, peak_memory(self.device) as peak:
-            start = time.perf_counter()
-            result = work()
-            if self.device == "cuda":
-                torch.cuda.synchronize()
-            seconds = time.perf_counter() - start
-        return Timed(seconds, peak[0], result)
-
-    def fast(self, work: Callable[[], Any], dtype: torch.dtype | None = None) -> Timed:
-        """`time` in the context in which tasks predict."""
-        with products():
-            return self.time(work, dtype)
+    def cells(self) -> list[str]:
+        """As they are printed."""
+        ...
 
 
 def bench_rerank(bench: Bench) -> Iterator[Row]:
@@ -103,31 +62,6 @@ def bench_rerank(bench: Bench) -> Iterator[Row]:
         yield Row(f"re-ranking, {name}", "pairs", len(pairs), twin, fast, told)
 
 
-def bench_growth(bench: Bench) -> Iterator[Row]:
-    """How re-ranking grows: 100, 200, 400 images with 8 candidates each way."""
-    model = bench.model(384, "contrastive", "matching")
-    image_NVD, (text_ML, mask_ML) = bench.images(model, 4), bench.texts(64)
-    with torch.inference_mode():
-        texts = encode_tokens(model, text_ML, mask_ML)
-    for images in (10, 20, 40) if bench.quick else (100, 200, 400):
-        pairs = torch.cartesian_prod(torch.arange(images), torch.arange(16))
-        shown = {n: image_NVD[n % 4] for n in range(images)}
-        fast = bench.fast(lambda s=shown, p=pairs: rerank(model, s, texts, p))
-        yield Row(f"re-ranking, {images} images × 16 texts", "pairs", len(pairs), None, fast)
-
-
-def answers(bench: Bench) -> tuple[Tensor, Tensor]:
-    """A list shaped like VQAv2's 3,128 answers: most of one or two tokens, few long ones."""
-    rng = random.Random(0)
-    words = min(2800, bench.config.text.vocabulary - 10)
-    rows = []
-    for length in rng.choices(*ANSWER_TOKENS, k=CANDIDATES):
-        rows.append([2, *(rng.randint(5, words) for _ in range(length)), 3])
-    longest = max(map(len, rows))
-    text_CA = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    return text_CA.to(bench.device), (text_CA != 0).to(bench.device)
-
-
 def bench_answering(bench: Bench) -> Iterator[Row]:
     """Ranking 3,128 answers, from fused question states; then with the image at 480 pixels."""
     model = bench.model(480, "decoder")
@@ -142,17 +76,11 @@ def bench_answering(bench: Bench) -> Iterator[Row]:
         text_BLD = model.encode_text(text_BL, mask_BL)
         states_BLD = model.fuse(text_BLD, mask_BL, model.memory(image_1VD))
         rank_answers(decoder, states_BLD[:1], mask_BL[:1], candidates, 2)
-    for keep in (k, None):
-        fast = bench.fast(lambda n=keep: rank_answers(decoder, states_BLD, mask_BL, candidates, n))
-        if keep is None:
-            yield Row("answer ranking, all candidates", "questions", count, None, fast)
-            continue
-        twin = bench.time(
-            lambda n=keep: twins.rank_answers(decoder, states_BLD, mask_BL, text_CA, mask_CA, n)
-        )
-        same = int((twin.result[0][:, 0] == fast.result[0][:, 0]).sum())
-        told = f"{furthest(fast.result[1], twin.result[1])}; {same} of {count} answers equal"
-        yield Row(f"answer ranking, k = {keep}", "questions", count, twin, fast, told)
+    fast = bench.fast(lambda: rank_answers(decoder, states_BLD, mask_BL, candidates, k))
+    twin = bench.time(lambda: twins.rank_answers(decoder, states_BLD, mask_BL, text_CA, mask_CA, k))
+    same = int((twin.result[0][:, 0] == fast.result[0][:, 0]).sum())
+    told = f"{furthest(fast.result[1], twin.result[1])}; {same} of {count} answers equal"
+    yield Row(f"answer ranking, k = {k}", "questions", count, twin, fast, told)
     listed = (text_CA, mask_CA, candidates)
     yield _end_to_end(bench, model, listed, (text_BL[:5], mask_BL[:5]), k)
 
@@ -199,7 +127,7 @@ def bench_captioning(bench: Bench) -> Iterator[Row]:
     for parameter in (*model.fusion.parameters(), *model.text.layers.parameters()):
         if parameter.dim() > 1:  # so that the next word depends on the image and the words before
             torch.nn.init.normal_(parameter, std=0.06)
-    count = 2 if bench.quick else 8
+    count = 2 if bench.quick else 4
     image_BVD = bench.images(model, count)
     search = Search((2, 5, 6, 7), 4, 3, beams=3, min_length=5, max_length=8 if bench.quick else 20)
     fast = bench.fast(lambda: generate(model, image_BVD, search))
@@ -227,16 +155,24 @@ def bench_features(bench: Bench) -> Iterator[Row]:
     yield Row("texts", "texts", count, twin, fast, furthest(fast.result, twin.result))
 
 
-PATHS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "rerank": bench_rerank,
-    "answering": bench_answering,
-    "captioning": bench_captioning,
-    "features": bench_features,
-    "growth": bench_growth,
+SECTIONS: dict[str, tuple[list[str], dict[str, Callable[[Bench], Iterator[Line]]]]] = {
+    "Fast paths and their twins": (
+        HEAD,
+        {
+            "rerank": bench_rerank,
+            "answering": bench_answering,
+            "captioning": bench_captioning,
+            "features": bench_features,
+            "training": bench_training,
+        },
+    ),
+    "How cost grows": (HEAD, {"growth": bench_growth}),
+    "Complete COCO 5K retrieval, k = 256": (COCO_HEAD, {"coco": bench_coco}),
 }
+PATHS = [name for _, paths in SECTIONS.values() for name in paths]
 
 
-def main(arguments: Sequence[str]) -> list[Row]:
+def main(arguments: Sequence[str]) -> list[Table]:
     """Run the paths and print each row as it comes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -245,22 +181,27 @@ def main(arguments: Sequence[str]) -> list[Row]:
     parser.add_argument("--quick", action="store_true", help="few inputs: does it run")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's own number")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--only", action="append", choices=sorted(PATHS), help="this path alone")
-    parser.add_argument("--out", type=Path, help="Markdown file to write the table to")
+    parser.add_argument("--only", action="append", choices=PATHS, help="this path alone")
+    parser.add_argument("--out", type=Path, help="Markdown file to write the tables to")
     given = parser.parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)
     bench = Bench(given.size, given.quick, given.device)
-    rows: list[Row] = []
-    print(" | ".join(HEAD), flush=True)
-    for name in given.only or PATHS:
-        for row in PATHS[name](bench):
-            rows.append(row)
-            print(" | ".join(row.cells()), flush=True)
+    tables: list[Table] = []
+    for title, (head, paths) in SECTIONS.items():
+        chosen = [path for name, path in paths.items() if name in (given.only or PATHS)]
+        if not chosen:
+            continue
+        rows: list[list[str]] = []
+        print(f"\n{title}\n{' | '.join(head)}", flush=True)
+        for row in (row for path in chosen for row in path(bench)):
+            rows.append(row.cells())
+            print(" | ".join(rows[-1]), flush=True)
+        tables.append(Table(title, head, rows))
     command = shlex.join(["python", "-m", "tests.bench", *arguments])
     if given.out:
-        write(given.out, markdown(rows, command, given.device))
-    return rows
+        write(given.out, markdown(tables, command, given.device))
+    return tables
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ class Timed:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. units: how many were done; twin: None when it would take too long."""
+    """One line of the table. units: how many were done; twin: None when it would take too long;
+    twin_units: how many it did, when not all."""
 
     path: str
     unit: str
@@ -39,10 +40,11 @@ class Row:
     twin: Timed | None
     fast: Timed
     difference: str = ""
+    twin_units: int | None = None
 
     def cells(self) -> list[str]:
         """Path, twin rate, fast rate, unit, ratio, both peaks in MB, difference."""
-        slow = self.units / self.twin.seconds if self.twin else None
+        slow = (self.twin_units or self.units) / self.twin.seconds if self.twin else None
         quick = self.units / self.fast.seconds
         peaks = [t.peak if t else None for t in (self.twin, self.fast)]
         return [
@@ -94,11 +96,22 @@ def furthest(one: Tensor, other: Tensor) -> str:
     return f"{float((one.float().cpu() - other.float().cpu()).abs().max()):.1e}"
 
 
-def markdown(rows: Sequence[Row], command: str, device: str) -> str:
-    """The table with the command and the machine."""
-    lines = [f"Command: `{command}`", "", f"Machine: {machine(device)}", ""]
-    lines += [f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD))]
-    lines += [f"| {' | '.join(row.cells())} |" for row in rows]
+@dataclass(frozen=True)
+class Table:
+    """A heading, the names of the columns, and the cells of each row."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def markdown(tables: Sequence[Table], command: str, device: str) -> str:
+    """The tables with the command and the machine."""
+    lines = [f"Command: `{command}`", "", f"Machine: {machine(device)}"]
+    for table in tables:
+        lines += ["", f"**{table.title}**", ""]
+        cells = (table.head, ["---"] * len(table.head), *table.rows)
+        lines += [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join(lines) + "\n"
 
 

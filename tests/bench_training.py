@@ -19,7 +19,7 @@ from tests.bench_table import Row
 from x2vlm.tasks.pretraining import Pretraining, Regions, Texts
 
 if TYPE_CHECKING:
-    from tests.bench import Bench
+    from tests.bench_inputs import Bench
 
 MASKS = 6
 """masked tokens of a text: half of the 13 tokens that captions have on average"""
