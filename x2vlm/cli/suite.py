@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from benchmarks.registry import NAMES
 from x2vlm.cli.compose import CONF
+from x2vlm.cli.jobs import Job, processes, run_jobs
 from x2vlm.errors import ConfigError, Error, unknown
 
 PREFIX = "mini_"
@@ -19,24 +21,18 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 
 def suite_names() -> list[str]:
-    """Benchmarks of the suite: experiments called mini_NAME, slowest first to fill the cores."""
-    paths = sorted((CONF / "experiment").glob(f"{PREFIX}*.yaml"))
-    return [path.stem.removeprefix(PREFIX) for path in paths]
+    """Benchmarks of the suite, those with an experiment called mini_NAME, in the paper's order."""
+    return [name for name in NAMES if _experiment(name).is_file()]
 
 
-@dataclass
-class Job:
-    """One benchmark of the suite in a process of its own."""
+def _experiment(name: str) -> Path:
+    return CONF / "experiment" / f"{PREFIX}{name}.yaml"
 
-    name: str
-    folder: Path
-    process: subprocess.Popen[bytes]
-    started: float
 
-    @property
-    def log(self) -> Path:
-        """What the process printed."""
-        return self.folder / "console.txt"
+def _steps(name: str) -> int:
+    """Training steps of a benchmark."""
+    settings = yaml.safe_load(_experiment(name).read_text(encoding="utf-8"))
+    return int(settings.get("train", {}).get("steps", 0))
 
 
 def eval_all(
@@ -67,14 +63,14 @@ def eval_all(
         pretrain = True
     if pretrain:
         settings += _pretrain(out, seed)
-    count = jobs or _processes(device)
+    count = jobs or processes(device)
     print(f"{len(chosen)} benchmarks, {count} at a time, below {out}", flush=True)
-    failed = _run_all(chosen, out, seed, settings, count)
-    _report(chosen, out, seed)
+    longest_first = sorted(chosen, key=_steps, reverse=True)  # to fill the cores to the end
+    failed = run_jobs([_job(name, out, seed, settings) for name in longest_first], count)
+    _report(chosen, out, seed, out if pretrain else ASSETS)
     print(f"{time.monotonic() - started:.0f} s in all")
     for job in failed:
-        tail = job.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-        print(f"\nfailed: {job.name}; the end of {job.log}:", *tail, sep="\n  ", file=sys.stderr)
+        print(f"\n{job.ending()}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -96,59 +92,19 @@ def _pretrain(out: Path, seed: int) -> list[str]:
     return [f"shipped={out}"]
 
 
-def _processes(device: str) -> int:
-    """As many processes as there are cores to use; a GPU is not shared."""
-    import torch
-
-    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, 4))
-
-
-def _run_all(
-    names: Sequence[str], out: Path, seed: int, settings: Sequence[str], count: int
-) -> list[Job]:
-    waiting, running, failed = list(names), list[Job](), list[Job]()
-    done = 0
-    environment = dict(os.environ)
-    if count > 1:
-        cores = os.cpu_count() or 1
-        environment["OMP_NUM_THREADS"] = str(max(1, cores // count))
-    while waiting or running:
-        while waiting and len(running) < count:
-            running.append(_start(waiting.pop(0), out, seed, settings, environment))
-        time.sleep(0.2)
-        for job in [job for job in running if job.process.poll() is not None]:
-            running.remove(job)
-            done += 1
-            seconds = time.monotonic() - job.started
-            state = "done" if job.process.returncode == 0 else "FAILED"
-            print(f"[{done}/{len(names)}] {job.name}: {state}, {seconds:.0f} s", flush=True)
-            if job.process.returncode:
-                failed.append(job)
-    return failed
-
-
-def _start(
-    name: str, out: Path, seed: int, settings: Sequence[str], environment: dict[str, str]
-) -> Job:
+def _job(name: str, out: Path, seed: int, settings: Sequence[str]) -> Job:
     folder = out / f"mini-{name}-s{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    words = [f"experiment={PREFIX}{name}", f"seed={seed}", f"out={out}", f"name={folder.name}"]
-    with (folder / "console.txt").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "x2vlm", "run", *words, *settings],
-            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment,
-        )  # fmt: skip
-    return Job(name, folder, process, time.monotonic())
+    words = (f"experiment={PREFIX}{name}", f"seed={seed}", f"out={out}", f"name={folder.name}")
+    return Job(name, ("run", *words, *settings), folder / "console.txt")
 
 
-def _report(names: Sequence[str], out: Path, seed: int) -> None:
+def _report(names: Sequence[str], out: Path, seed: int, shipped: Path) -> None:
     from leaderboards.aggregate import read_records
     from leaderboards.board import boards_of
     from leaderboards.suite import suite_table
     from x2vlm.cli.boards import write, write_site
+    from x2vlm.cli.explain import mini_gallery
+    from x2vlm.weights import find_weights
 
     folders = [out / f"mini-{name}-s{seed}" for name in names]
     finished = [folder for folder in folders if (folder / "record.json").is_file()]
@@ -160,4 +116,6 @@ def _report(names: Sequence[str], out: Path, seed: int) -> None:
     for table in boards_of(records, marked):
         for kind in ("md", "csv"):
             write(table, kind, out / "boards")
-    print(f"boards: {out / 'boards'}; site: {write_site(finished, out / 'site', marked)}")
+    gallery = mini_gallery(find_weights(MODELS[0], shipped), out / "explain")
+    site = write_site(finished, out / "site", marked, [gallery])
+    print(f"boards: {out / 'boards'}; site: {site}")
