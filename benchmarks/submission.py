@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.predictions import join
 from benchmarks.record import write_atomically
+from benchmarks.suites.nlvr2 import LABELS
 from x2vlm.errors import ConfigError, PredictionError, unknown
 from x2vlm.types import Prediction, Record
 
@@ -53,8 +54,9 @@ def _captions(rows: Sequence[Prediction]) -> str:
 def _nlvr2(rows: Sequence[Prediction]) -> str:
     lines = []
     for row in rows:
-        label = str(row["label"]).capitalize()
-        if label not in ("True", "False") or "," in row["id"]:
+        label = row["label"]  # a name, or its place among the labels
+        label = LABELS[label] if label in (0, 1) else str(label).capitalize()
+        if label not in LABELS or "," in row["id"]:
             raise PredictionError(
                 f"prediction {row!r}: NLVR2 wants an identifier and True or False"
             )

@@ -10,14 +10,29 @@ from benchmarks.captions import coco_id, last_two, read_captions
 from benchmarks.files import Files, under
 from benchmarks.media import COCO, Images
 from benchmarks.metrics import captions
+from benchmarks.readers import read_json, table_rows
+from benchmarks.rows import Row, each
 from benchmarks.suites import coco_retrieval
 from x2vlm.types import Record
 
 FOLDERS = ("coco", "coco_caption", "annotations", "coco/annotations", "")
+NOCAPS = ("nocaps", "nocaps/annotations", "annotations", "")
+SERVER = {
+    "val2014": ("val2014", under(FOLDERS, "image_info_val2014.json", "captions_val2014.json")),
+    "test2014": ("test2014", under(FOLDERS, "image_info_test2014.json")),
+    "nocaps_val": ("val", under(NOCAPS, "nocaps_val_image_info.json")),
+    "nocaps_test": ("test", under(NOCAPS, "nocaps_test_image_info.json")),
+}
+"""split whose captions a server scores -> (folder of its images, its list of images)"""
 
 
 def read(files: Files, split: str, language: str) -> Iterator[Record]:
-    """Images with their reference captions; "val2017" is COCO's own split, not Karpathy's."""
+    """Images with their reference captions; "val2017" is COCO's own split, not Karpathy's.
+
+    The splits of `SERVER` are images without captions, by the numbers that the server knows.
+    """
+    if split in SERVER:
+        return _listed(files, split)
     if split == "val2017":
         images = Images(files, COCO)
         path = files.find(split, under(FOLDERS, "captions_val2017.json"))
@@ -34,6 +49,21 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
     return (replace(record, target={}) for record in records)
 
 
+def _listed(files: Files, split: str) -> Iterator[Record]:
+    folder, names = SERVER[split]
+    path = files.find(split, names)
+    bases = ("images/nocaps", "nocaps/images", "nocaps") if folder in ("val", "test") else COCO
+    images = Images(files, bases)
+
+    def make(row: Row) -> Record:
+        id_ = row.id("id")
+        return Record(
+            id_, (images(f"{folder}/{row.text('file_name')}"),), (), group=id_, source=row.source
+        )
+
+    return each(files, table_rows(read_json(path), path, "images"), make)
+
+
 BENCHMARK = Benchmark(
     name="coco_captioning",
     task="captioning",
@@ -46,6 +76,10 @@ BENCHMARK = Benchmark(
         "val": Split("validation"),
         "test": Split("test"),
         "val2017": Split("validation", note="COCO's own 2017 split; papers report Karpathy test"),
+        "val2014": Split("test", scored=False, note="all of it, for COCO's server"),
+        "test2014": Split("test", scored=False, note="for COCO's server"),
+        "nocaps_val": Split("test", scored=False, note="NoCaps (Agrawal et al., ICCV 2019)"),
+        "nocaps_test": Split("test", scored=False, note="NoCaps, for its server"),
     },
     chance={"cider": 0.0},
     perfect=None,

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from leaderboards.aggregate import FLAGS, read_records
+from leaderboards.aggregate import FLAGS, flags_of, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
 from leaderboards.export import FORMATS
 from leaderboards.published import published_rows
-from x2vlm.errors import ConfigError, unknown
+from x2vlm.errors import ConfigError, RecordError, unknown
 
 
 def board(words: Sequence[str], settings: Mapping[str, str]) -> int:
@@ -80,11 +80,18 @@ def submit(words: Sequence[str], settings: Mapping[str, str]) -> int:
         raise ConfigError("usage: x2vlm submit RUN [name=…] [out=DIR] [kind=nocaps] [subset=…]")
     folder = Path(words[0])
     run = open_run(folder, data_root)
-    kind = settings.get("kind", run.benchmark.name)
+    flags = {flag: why for flag, why in flags_of(run.record).items() if flag != "dirty"}
+    if flags:
+        raise RecordError(
+            f"{folder}: {'; '.join(flags.values())}; a server wants the whole split\n"
+            "  to do: run it again without limit=, on_error=skip and cut files"
+        )
+    split = run.record.split
+    kind = settings.get("kind", "nocaps" if split.startswith("nocaps") else run.benchmark.name)
     if kind not in KINDS:
         raise ConfigError(unknown("submission kind", kind, KINDS))
     out, name = Path(settings.get("out", folder)), settings.get("name", "x2vlm")
-    subset = settings.get("subset", "val2014")
+    subset = settings.get("subset", "test2014" if split == "test2014" else "val2014")
     print(write_submission(kind, run.samples, run.rows, out, name, subset=subset))
     return 0
 
