@@ -35,6 +35,8 @@ class ModelChoice(Settings):
     """pixels; None: the checkpoint's own. Position tables are resized"""
     frames: int = 3
     """frames taken from a video"""
+    temporal_positions: bool = True
+    """learned positions of the frames; off: their plain mean"""
     tokenizer: str = ""
     """name or path; empty: the one inside the checkpoint"""
     max_tokens: int = 40

@@ -53,13 +53,14 @@ class ModelOfRun:
 
     def shape(self) -> dict[str, Any]:
         """What else decides the model, for the keys of stages."""
-        names = ("name", "image_size", "frames", "tokenizer", "max_tokens")
+        names = ("name", "image_size", "frames", "temporal_positions", "tokenizer", "max_tokens")
         return {name: getattr(self.choice, name) for name in names}
 
     def task(self, weights: Path | None) -> Task:
         """The task on `weights` (just trained), or on those the run starts from."""
         heads = task_class(self.benchmark.task).heads(**self.options)
-        frames = self.choice.frames if self.benchmark.media == "video" else None
+        positions = self.choice.frames if self.choice.temporal_positions else 0
+        frames = positions if self.benchmark.media == "video" else None
         changes: dict[str, Any] = {
             "tokenizer": self.choice.tokenizer, "image_size": self.choice.image_size,
             "frames": frames,

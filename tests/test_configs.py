@@ -125,6 +125,12 @@ def test_bad_words_are_named(words: list[str], message: str) -> None:
         plan(compose(words))
 
 
+def test_bad_words_of_pretraining_are_named() -> None:
+    tree = compose(["experiment=pretrain_mini_tiny", "pretrain.localize=true"])
+    with pytest.raises(ConfigError, match="did you mean 'localise'"):
+        pretrain_plan(tree)
+
+
 def test_a_benchmark_outside_the_tree(tmp_path: Path) -> None:
     tree = compose([f"benchmark={tmp_path}/mine.py:MINE"])
     assert tree["benchmark"]["name"] == f"{tmp_path}/mine.py:MINE"

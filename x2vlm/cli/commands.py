@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.plan import Plan
 from x2vlm.cli.compose import CONF, compose, plan, pretrain_plan, sweep
 from x2vlm.cli.launcher import queue
-from x2vlm.errors import ConfigError, Error
+from x2vlm.errors import ConfigError, Error, unknown
 
 if TYPE_CHECKING:
     from benchmarks.pretrain import PretrainPlan
@@ -27,8 +28,6 @@ def split_words(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 def take(settings: dict[str, str], *known: str) -> None:
     """ConfigError for a setting the command does not have."""
-    from x2vlm.errors import unknown
-
     for name in settings:
         if name not in known:
             raise ConfigError(unknown("setting", name, known))
@@ -50,14 +49,23 @@ def train(words: list[str]) -> int:
 
 
 def _one(command: str, words: Sequence[str]) -> int:
-    """What the settings describe: a pre-training, or the stages of a run; here or on a cluster."""
+    """Check the settings, then do what they describe: here, or queued on a cluster."""
     tree = compose(words)
-    chosen = pretrain_plan(tree) if tree["pretrain"] else plan(tree)
-    if tree["launcher"]:
-        return queue(command, words, tree)
-    if isinstance(chosen, Plan):
-        return _stages(chosen, command)
-    return _pretrain(chosen)
+    carry_out = _prepared(command, words, tree)
+    return queue(command, words, tree) if tree["launcher"] else carry_out()
+
+
+def _prepared(command: str, words: Sequence[str], tree: dict[str, Any]) -> Callable[[], int]:
+    """An ablation, a pre-training, or the stages of a run."""
+    if tree["ablation"]:
+        from x2vlm.cli.ablation import ablate, ablation_plan
+
+        if command != "run":
+            raise ConfigError(f"an ablation also evaluates; use: x2vlm run {' '.join(words)}")
+        return partial(ablate, ablation_plan(tree), words)
+    if tree["pretrain"]:
+        return partial(_pretrain, pretrain_plan(tree))
+    return partial(_stages, plan(tree), command)
 
 
 def _pretrain(chosen: PretrainPlan) -> int:

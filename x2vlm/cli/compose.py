@@ -13,7 +13,7 @@ from x2vlm.errors import ConfigError
 if TYPE_CHECKING:
     from benchmarks.pretrain import PretrainPlan
 
-OPEN = ("file.", "options.", "cluster.")
+OPEN = ("file.", "options.", "cluster.", "pretrain.")
 """below these the tree takes any name; it is checked where it is used"""
 CONF = Path(__file__).resolve().parents[2] / "benchmarks" / "conf"
 
@@ -101,7 +101,7 @@ def pretrain_plan(tree: dict[str, Any]) -> PretrainPlan:
     from benchmarks.pretrain import PretrainPlan, StreamConfig
 
     values = dict(tree["pretrain"])
-    streams = {name: StreamConfig.from_dict(row) for name, row in values.pop("streams").items()}
+    streams = {name: StreamConfig.from_dict(row) for name, row in values.pop("streams", {}).items()}
     model = tree["model"]
     return PretrainPlan.from_dict(
         {
