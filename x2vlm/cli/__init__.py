@@ -39,9 +39,9 @@ DATA_HELP = """  x2vlm data status data=DIR [layout=FILE] [benchmark=NAME,…]
 
 
 COMMANDS: dict[str, Command] = {
-    "run": Command("benchmark=… model=… [data=DIR] [limit=N] […]",
+    "run": Command("benchmark=… | experiment=… [data=DIR] [limit=N] [launcher=submitit] […]",
                    "fine-tune, predict, score, record; finished stages are reused", "run"),
-    "train": Command("benchmark=… | experiment=pretrain_… […]",
+    "train": Command("benchmark=… | experiment=pretrain_… [launcher=submitit] […]",
                      "the training stage alone, or a pre-training", "train"),
     "predict": Command("benchmark=… checkpoint=… […]", "the prediction stage alone", "predict"),
     "score": Command("benchmark=… split=… predictions=FILE data=DIR",
