@@ -8,10 +8,14 @@ import pytest
 import small
 from explanations import NASTY, study
 
+from benchmarks.mini.suite import write_world
 from leaderboards.gallery import find_studies, read_study, write_page
 from x2vlm.cli import main
+from x2vlm.cli.explain import mini_gallery
 from x2vlm.data.decode import open_image
 from x2vlm.errors import RecordError
+from x2vlm.model.checkpoint import save
+from x2vlm.weights import new_model
 
 
 def test_a_study_holds_what_was_found(tmp_path: Path) -> None:
@@ -86,15 +90,32 @@ def test_the_command_explains_a_picture_of_ones_own(
 def test_the_command_explains_samples_of_a_benchmark(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["explain", "benchmark=refcoco_plus", f"data={shared}/data", "split=val", "limit=2",
+    words = ["explain", "benchmark=refcoco_plus", f"data={shared}/data", "split=val", "limit=1",
              "model.random=true", f"out={tmp_path}"]  # fmt: skip
     assert main(words) == 0
     assert "index.html" in capsys.readouterr().out
     studies = [read_study(folder) for folder in find_studies([tmp_path])]
-    assert len(studies) == 2
+    assert len(studies) == 1
     for value in studies:
         assert 1 <= len(value["texts"]) <= 3
         assert all(text["truth"] for text in value["texts"])
+
+
+def test_the_suite_shows_pictures_of_the_embedded_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_world(tmp_path / "world", scale=0.02, parts=("coco", "refcoco"))
+    monkeypatch.setattr("benchmarks.mini.home.mini_root", lambda: tmp_path / "world")
+    monkeypatch.setattr("x2vlm.cli.explain.MINI_GALLERY", {"refcoco_plus": 2, "coco_retrieval": 1})
+    model, tokenizer = new_model("tiny", {"heads": ("contrastive", "matching", "box")})
+    save(model, tmp_path / "tiny.safetensors", tokenizer=tokenizer.to_json())
+    folder = mini_gallery(tmp_path / "tiny.safetensors", tmp_path / "explain")
+    studies = [read_study(path) for path in find_studies([folder])]
+    assert len(studies) == 3
+    assert {value["model"] for value in studies} == {"tiny"}
+    for value in studies:
+        phrase = value["title"].startswith("refcoco_plus")
+        assert all((text["truth"] is not None) == phrase for text in value["texts"])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import shutil
 import time
 
 import pytest
+from explanations import study
 from synthetic_runs import NASTY, SCORERS, make_run
 
 from leaderboards.site import build_site
@@ -34,7 +35,8 @@ def out(tmp_path_factory):
         if task != "captioning"
         for seed, skill in ((1, 0.5), (2, 0.8))
     ]
-    build_site(runs, folder / "out")
+    study(folder / "explained")
+    build_site(runs, folder / "out", gallery=[folder / "explained"])
     return folder / "out"
 
 
@@ -235,3 +237,15 @@ def test_25000_samples_stay_quick(page, tmp_path):
     assert cards(page).count() == 24
     assert time.monotonic() - started < 10
     assert page.locator("script").count() < 120
+
+
+def test_the_gallery_is_one_step_from_the_index_and_shows_its_pictures(page, out):
+    page.goto((out / "index.html").as_uri())
+    page.get_by_role("link", name="Where the model looks").click()
+    page.wait_for_selector("h1:has-text('Where the model looks')")
+    assert page.locator(".maps img").count() > 6
+    page.locator(".maps img").last.scroll_into_view_if_needed()
+    page.wait_for_function("[...document.querySelectorAll('.maps img')].at(-1).naturalWidth > 0")
+    assert "<i>x" in page.locator(".study h2").inner_text()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

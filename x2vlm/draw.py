@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Pictures = dict[str, tuple[Image.Image, str]]
 """name -> (picture, title)"""
-SIDE = 288
+SIDE = 240
 """Longest side of a picture in pixels; images are scaled to it, down or up."""
 PREDICTED, TRUE, GIVEN = "#ff8a3d", "#35c79a", "#56b4e9"
 """Colours of boxes, told apart by the colour-blind too."""

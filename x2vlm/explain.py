@@ -131,8 +131,8 @@ class _Tap:
 
 
 def default_layer(fusion_layers: int) -> int:
-    """The fusion layer to show: the middle one (the third of six, as ALBEF shows)."""
-    return (fusion_layers - 1) // 2
+    """The fusion layer to show: the last of the lower half (the third of six, as ALBEF shows)."""
+    return max(fusion_layers // 2 - 1, 0)
 
 
 def explain(

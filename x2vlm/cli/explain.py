@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from x2vlm.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
     from x2vlm.api import Pretrained
+    from x2vlm.explain import Explanation
     from x2vlm.types import Media, Record
 
     Box = tuple[float, float, float, float]
@@ -24,6 +25,8 @@ USAGE = (
 )
 TEXTS = 3
 """Texts shown of one image of a benchmark."""
+MINI_GALLERY = {"refcoco_plus": 4, "coco_retrieval": 2}
+"""Images per benchmark in the gallery of the embedded suite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,13 @@ def explain(words: Sequence[str]) -> int:
     pretrained, named = _model(settings)
     layer = _whole("layer", settings["layer"]) if "layer" in settings else None
     regions = _regions(settings.get("regions", ""))
-    for folder in write_studies(pretrained, named, questions, out, layer=layer, regions=regions):
+    for folder, found in write_studies(
+        pretrained, named, questions, out, layer=layer, regions=regions
+    ):
+        for view in found.texts:
+            match = "" if view.match is None else f"  match {view.match:.2f}"
+            box = "" if view.box is None else "  box " + ", ".join(f"{v:.0f}" for v in view.box)
+            print(f"{view.text}:{match}{box}")
         print(folder / "sheet.png")
     print(write_page(out))
     return 0
@@ -70,37 +79,31 @@ def write_studies(
     *,
     layer: int | None = None,
     regions: Sequence[Box] = (),
-) -> list[Path]:
-    """Explain every question below `out`, a folder each, and say in a line what was found.
-
-    named: the model, for people.
-    """
+) -> Iterator[tuple[Path, Explanation]]:
+    """Explain every question below `out`, a folder each. named: the model, for people."""
     from leaderboards.gallery import write_study
     from leaderboards.sample_data import slug
     from x2vlm.data.decode import open_image
 
-    folders = []
     for question in questions:
         image = open_image(question.media)
         found = pretrained.explain(image, question.texts, layer=layer, regions=regions)
         about = {"title": question.title, "image": Path(question.media.path).name, "model": named}
-        folder = out / slug(question.title)[:60]
+        folder = out / slug(question.title)[:80]
         write_study(found, image, folder, about=about, truths=question.truths)
-        for view in found.texts:
-            match = "" if view.match is None else f"  match {view.match:.2f}"
-            box = "" if view.box is None else "  box " + ", ".join(f"{v:.0f}" for v in view.box)
-            print(f"{view.text}:{match}{box}")
-        folders.append(folder)
-    return folders
+        yield folder, found
 
 
-def mini_gallery(weights: Path, out: Path) -> list[Path]:
-    """Studies of some pictures of the embedded world by a pre-trained model."""
+def mini_gallery(weights: Path, out: Path) -> Path:
+    """Studies of some pictures of the embedded world by pre-trained weights, below `out`."""
     from x2vlm.api import load
 
-    settings = {"benchmark": "refcoco_plus", "limit": "4"}
-    named = weights.stem
-    return write_studies(load(weights), named, _of_benchmark(settings), out)
+    pretrained = load(weights)
+    for benchmark, limit in MINI_GALLERY.items():
+        questions = _of_benchmark({"benchmark": benchmark, "limit": str(limit)})
+        for _ in write_studies(pretrained, weights.stem, questions, out):
+            pass
+    return out
 
 
 def _own(image: str, texts: Sequence[str]) -> Question:
