@@ -1,6 +1,7 @@
 """Whole runs on a small embedded world: every task from official files to a record, restartable."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -78,6 +79,17 @@ def test_a_run_killed_at_any_stage_is_finished_by_the_same_command(
     assert all((whole / "run" / n).read_text() == (broken / "run" / n).read_text() for n in names)
     records = [ResultRecord.read(folder / "run" / "record.json") for folder in (whole, broken)]
     assert records[0].metrics == records[1].metrics
+
+
+def test_weights_are_selected_by_the_headline_on_the_validation_split(
+    world: Path, tmp_path: Path
+) -> None:
+    arguments = [*words("coco_retrieval", world, tmp_path), "train.eval_every=1"]
+    assert main(["run", *arguments]) == 0
+    folder = tmp_path / "run"
+    log = (folder / "log.txt").read_text(encoding="utf-8")
+    assert re.search(r"step 1: validation [\d.]+, the best so far", log)
+    assert not list(folder.glob("validation*"))  # its predictions were scored and thrown away
 
 
 def test_other_settings_in_the_same_folder_are_refused(

@@ -25,7 +25,7 @@ from test_task_contract import (
 from x2vlm import distributed
 from x2vlm.data.loader import evaluation_loader
 from x2vlm.errors import ConfigError, DataError
-from x2vlm.tasks import build_on
+from x2vlm.tasks import build_on, gallery
 from x2vlm.tasks.features import largest_batch, shared_images
 from x2vlm.tasks.gallery import balanced
 
@@ -110,12 +110,19 @@ def test_text_ids_must_fit_texts() -> None:
         list(evaluation_loader(task, [row], batch_size=1))
 
 
-def test_kept_features_give_the_same_ranking_without_decoding(tmp_path: Path) -> None:
+def test_kept_features_give_the_same_ranking_without_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "PER_FILE", 3)
     task, rows = make("retrieval"), records("retrieval", 4)
     plain = predictions(task, rows)
     task.cache = str(tmp_path / "features")
     assert predictions(task, rows) == plain
     (kept,) = (tmp_path / "features").iterdir()
+    assert len(list(kept.iterdir())) == 2
+    images = gallery.encode_images(task, evaluation_loader(task, rows, batch_size=2))
+    gallery._keep(kept, list(images.values()))  # another run was faster: its files stay
+    assert [kept] == list((tmp_path / "features").iterdir())
 
     class NoDecoding:
         def __init__(self, *, train: bool) -> None:

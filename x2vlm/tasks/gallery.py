@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 SLACK = 1.02
 """work of a process, as a share of the mean, that is not worth handing an image over for"""
+
+PER_FILE = 256
+"""images in one file of the cache"""
 
 
 @dataclass(slots=True)
@@ -61,29 +65,40 @@ def collect(task: Retrieval, loader: Iterable[Batch]) -> Gallery:
     """The images of the loader and of those of all other processes; from `task.cache` if there."""
     if not task.cache or not isinstance(loader, EvaluationLoader):
         return gather(encode_images(task, loader))
-    path = Path(task.cache) / f"{cache_key(task, loader)}.safetensors"
-    if path.is_file():
-        kept = load_file(path)
-        return gather({
-            record.id: Image(kept["feature_NE"][n], kept["states_NVD"][n], *task.captions(record))
-            for n, record in enumerate(loader.records)
-        })  # fmt: skip
+    folder = Path(task.cache) / cache_key(task, loader)
+    if folder.is_dir():
+        kept = zip(loader.records, _kept(folder), strict=True)
+        return gather({r.id: Image(*tensors, *task.captions(r)) for r, tensors in kept})
     found = encode_images(task, loader)
     if found and len(found) == len(loader.records):  # nothing was skipped
-        images = [found[record.id] for record in loader.records]
-        _keep(path, images)
+        _keep(folder, [found[record.id] for record in loader.records])
     return gather(found)
 
 
-def _keep(path: Path, images: Sequence[Image]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    tensors = {
-        "feature_NE": torch.stack([image.feature_E for image in images]),
-        "states_NVD": torch.stack([image.states_VD for image in images]),
-    }
-    save_file(tensors, unfinished)
-    unfinished.replace(path)
+def _keep(folder: Path, images: Sequence[Image]) -> None:
+    """Some images to a file, so that no second copy of all of them is ever in memory."""
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    for first in range(0, len(images), PER_FILE):
+        part = images[first : first + PER_FILE]
+        tensors = {
+            "feature_NE": torch.stack([image.feature_E for image in part]),
+            "states_NVD": torch.stack([image.states_VD for image in part]),
+        }
+        save_file(tensors, unfinished / f"{first:08d}.safetensors")
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(unfinished)  # another run kept the same images meanwhile
+
+
+def _kept(folder: Path) -> Iterator[tuple[Tensor, Tensor]]:
+    """Features and visual tokens of each image, in the order in which they were kept."""
+    for path in sorted(folder.iterdir()):
+        part = load_file(path)
+        yield from zip(part["feature_NE"], part["states_NVD"], strict=True)
 
 
 def cache_key(task: Retrieval, loader: EvaluationLoader) -> str:
