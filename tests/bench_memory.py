@@ -64,10 +64,10 @@ def coco(images: int, texts: int) -> list[Record]:
 
 def kept(size: str, images: int, texts: int, pixels: int = 384, width: int = 4) -> float:
     """GB on the host while pairs are scored: visual tokens, and the texts before and after the
-    first layer. width: bytes of a number."""
+    first layer. width: bytes of a number of the visual tokens; texts stay in float32."""
     config = PRESETS[size].with_image_size(pixels)
     visual = images * config.vision.tokens * config.vision.width
-    return (visual + 2 * texts * TOKENS * config.text.width) * width / 1e9
+    return (visual * width + 2 * texts * TOKENS * config.text.width * 4) / 1e9
 
 
 def main(arguments: Sequence[str]) -> None:
