@@ -215,7 +215,8 @@ class Run:
         record = ResultRecord(
             benchmark=self.benchmark.name, benchmark_version=self.benchmark.version, split=split,
             protocol=self.plan.told_protocol, headline=self.benchmark.headline, metrics=scores,
-            n=len(records), limit=self.plan.data.limit, seed=self.plan.seed, model=noted["model"],
+            n=len(records), limit=self.plan.data.limit, seed=self.plan.seed,
+            model={**noted["model"], "pretraining": self.plan.model.pretrained_on},
             predictions={
                 "file": "predictions.jsonl", "sha256": noted["sha256"],
                 "count": noted["count"],

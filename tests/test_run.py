@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks.mini.suite import write_world
 from benchmarks.record import ResultRecord
+from leaderboards.aggregate import flags_of
 from x2vlm.cli import main
 
 PARTS = ("coco", "vqav2", "nlvr2", "refcoco", "winoground", "ovad", "msrvtt", "multi30k")
@@ -112,3 +114,52 @@ def test_score_gives_the_records_numbers(
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     record = ResultRecord.read(tmp_path / "run" / "record.json")
     assert found["metrics"]["accuracy"] == record.metrics["accuracy"].to_json()
+
+
+def test_a_checkpoint_fine_tuned_elsewhere_is_recorded_as_fine_tuned(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words("nlvr2", world, tmp_path)
+    assert main(["run", *arguments]) == 0
+    given = [word for word in arguments if word not in ("name=run", "model.random=true")]
+    file = tmp_path / "x2vlm_tiny_4m.safetensors"
+    (tmp_path / "run" / "model.safetensors").rename(file)
+    given += [f"checkpoint={file}", "protocol=evaluate", "name=elsewhere"]
+    assert main(["run", *given]) == 0
+    record = ResultRecord.read(tmp_path / "elsewhere" / "record.json")
+    assert (record.protocol, record.model["pretraining"]) == ("fine-tuned", "4M")
+    assert record.model["new_heads"] == []
+    assert not (tmp_path / "elsewhere" / "train.done.json").exists()
+    first = ResultRecord.read(tmp_path / "run" / "record.json")
+    assert record.metrics == first.metrics
+    capsys.readouterr()
+    other = [word.replace("benchmark=nlvr2", "benchmark=vqav2") for word in given]
+    assert main(["run", *other, "name=headless"]) == 1, "a head it lacks is not made up"
+    assert "decoder" in capsys.readouterr().err
+
+
+def test_reproduce_prints_the_difference_of_the_run_it_made(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [word for word in words("nlvr2", world, tmp_path) if not word.startswith("name=")]
+    assert main(["reproduce", "nlvr2", *named[1:]]) == 0
+    assert "model.pretraining=4M" in capsys.readouterr().out.splitlines()[-1]
+    assert main(["reproduce", "nlvr2", *named[1:], "model.pretraining=1B"]) == 0
+    assert "no number for this row" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_languages_that_are_not_there_are_left_out_and_told(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(world / "multi30k", data / "multi30k")
+    (data / "images").symlink_to(world / "images")
+    for path in (data / "multi30k").rglob("*.fr"):
+        path.unlink()
+    assert main(["run", *words("multi30k", data, tmp_path), "protocol=zero-shot"]) == 0
+    assert "no files for fr" in capsys.readouterr().err
+    record = ResultRecord.read(tmp_path / "run" / "record.json")
+    assert record.data["missing_languages"] == ["fr"]
+    assert "averages without fr" in flags_of(record)["partial"]
+    assert "mean_recall/de" in record.metrics
+    assert "mean_recall/fr" not in record.metrics

@@ -100,8 +100,14 @@ def difference(folder: Path) -> int:
     """Print one run's numbers beside those of the paper."""
     from leaderboards.difference import differences_of, to_markdown
 
-    found = differences_of(boards_of(read_records([folder]), FLAGS))
-    print(to_markdown(found) if found else "the paper prints no number for this row")
+    records = read_records([folder])
+    found = differences_of(boards_of(records, FLAGS))
+    if found:
+        print(to_markdown(found))
+    elif not all(record.model.get("pretraining") for record in records):
+        print("which of the paper's models is it? model.pretraining=4M or 1B says so")
+    else:
+        print("the paper prints no number for this row")
     return 0
 
 

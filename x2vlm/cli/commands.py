@@ -286,6 +286,8 @@ def submit(words: list[str]) -> int:
 
 def reproduce(words: list[str]) -> int:
     """x2vlm reproduce BENCHMARK …: one row, then ours beside the paper's number."""
+    from benchmarks.mini.home import data_root
+    from benchmarks.run import Run
     from x2vlm.cli.boards import difference
 
     if not words or "=" in words[0]:
@@ -296,5 +298,5 @@ def reproduce(words: list[str]) -> int:
         overrides = [f"experiment={name}", *rest]
     else:
         overrides = [f"benchmark={name}", *rest]
-    code = run(overrides)
-    return code or difference(plan(compose(overrides)).folder())
+    chosen = plan(compose(overrides))
+    return run(overrides) or difference(Run(chosen, data_root(chosen)).folder)

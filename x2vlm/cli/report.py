@@ -13,6 +13,7 @@ import yaml
 from benchmarks.record import ResultRecord, json_ready, write_atomically
 from x2vlm import distributed
 from x2vlm.config import Settings
+from x2vlm.errors import Error
 
 
 @contextmanager
@@ -35,6 +36,9 @@ def start_log(folder: Path, plan: Settings) -> Iterator[None]:
     log.addHandler(file)
     try:
         yield
+    except Error as error:  # its message is enough, and the door prints it
+        file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, "stopped: %s", (error,), None))
+        raise
     except Exception:
         log.exception("stopped by an error")
         raise
