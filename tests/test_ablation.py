@@ -146,6 +146,12 @@ def test_the_words_of_the_jobs_compose(variant: str) -> None:
     assert Path(tuned.model.checkpoint).stem == trained.name
 
 
+def test_a_variant_that_nothing_evaluates_is_not_trained() -> None:
+    cells = chosen("ablation.benchmarks=[nlvr2]", "ablation.seeds=[4]").cells()
+    assert len(cells) == 4
+    assert ("without temporal positions", 4) not in cells
+
+
 def test_wrong_settings_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="did you mean 'nlvr2'"):
         chosen("ablation.benchmarks=[nlvr]")

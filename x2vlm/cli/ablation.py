@@ -69,8 +69,9 @@ class AblationPlan(Settings):
         return Path(self.out) / self.name
 
     def cells(self) -> list[tuple[str, int]]:
-        """Every variant with every seed, one seed after another."""
-        return [(variant, seed) for seed in self.seeds for variant in self.variants]
+        """Every variant that is evaluated with every seed, one seed after another."""
+        variants = [variant for variant in self.variants if self.evaluated(variant)]
+        return [(variant, seed) for seed in self.seeds for variant in variants]
 
     def evaluated(self, variant: str) -> list[str]:
         """The benchmarks of a variant."""
