@@ -13,7 +13,7 @@ from leaderboards.board import BoardTable, Cell, Column, Row
 
 MARKS = {
     "limited": ("‡", r"\ddagger", "limited to a part of the split"),
-    "partial": ("§", r"\S", "bad rows were skipped"),
+    "partial": ("§", r"\S", "rows, files or languages missing"),
     "dirty": ("†", r"\dagger", "uncommitted or unknown code"),
     "superseded": ("¶", r"\P", "a newer record exists"),
     "below floor": ("▽", r"\triangledown", "below the floor set for it"),

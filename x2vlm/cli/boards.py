@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from leaderboards.aggregate import FLAGS, flags_of, read_records
+from leaderboards.aggregate import FLAGS, flags_of, long_table, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
 from leaderboards.export import FORMATS
 from leaderboards.published import published_rows
@@ -33,6 +33,8 @@ def board(words: Sequence[str], settings: Mapping[str, str]) -> int:
         tables = [table for table in tables if table.board == wanted]
     if not tables:
         print("nothing to show: every record was refused, or fits no board", file=sys.stderr)
+        for refusal in long_table(records, allow).refused:
+            print(refusal, file=sys.stderr)
     for table in tables:
         if "out" in settings:
             print(write(table, kind, Path(settings["out"])))
