@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,8 @@ class PretrainPlan(Settings):
     """RandAugment; off where colours are what the texts are about"""
     matching_until: int = 0
     """step from which matching is left out; 0: never"""
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
+    """factors of single losses, such as {"region_box": 5}; the others weigh 1"""
     localise: bool = True
     align_regions: bool = True
     init: str = ""
@@ -146,7 +148,7 @@ def pretrain(plan: PretrainPlan) -> Path:
     task = build_on(
         "pretraining", first_model(plan, plan.shape(tokenizer)), tokenizer,
         localise=plan.localise, align_regions=plan.align_regions,
-        kind_weights={stream.kind: stream.weight for stream in streams.values()},
+        weights={**{s.kind: s.weight for s in streams.values()}, **plan.loss_weights},
     )  # fmt: skip
     task.model.to(distributed.local_device())
     source = MixedSource(

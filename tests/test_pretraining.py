@@ -21,7 +21,7 @@ from x2vlm.data.concepts import Concepts
 from x2vlm.errors import ConfigError
 from x2vlm.model.checkpoint import load_official
 from x2vlm.model.x2vlm import X2VLM
-from x2vlm.tasks.pretraining import Pretraining, Regions, Texts
+from x2vlm.tasks.pretraining import LOSSES, Pretraining, Regions, Texts
 from x2vlm.tasks.pretraining_data import Collate
 from x2vlm.train.trainer import train
 from x2vlm.types import Batch
@@ -154,13 +154,15 @@ def test_an_image_is_encoded_once(batches: dict[str, Batch]) -> None:
 
 
 def test_names_counts_and_weights_agree(batches: dict[str, Batch]) -> None:
-    task = new_task(kind_weights={"region": 0.5})
-    assert set(batches) == set(world.KINDS)
+    task = new_task(weights={"region": 0.5, "region_box": 4})
+    assert set(batches) == set(LOSSES)
     for kind, batch in batches.items():
         found = task.loss(batch)
         assert set(found) == set(task.counts(batch))
         assert all(name.startswith(kind) and loss.isfinite() for name, loss in found.items())
-        assert {task.weights.get(name, 1) for name in found} == {0.5 if kind == "region" else 1}
+        for name in found:
+            expected = {"region_box": 2.0}.get(name, 0.5 if kind == "region" else 1.0)
+            assert task.weights[name] == expected
     counts = task.counts(batches["region"])
     assert counts["region_box"] == int(batches["region"].target["is_box_B"].sum())
     assert counts["region_matching"] == 3 * counts["region_contrastive"]
@@ -201,7 +203,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Batch]:
     return {str(batch.target["kind"]): batch for batch in next(iter(world.source(folder)))}
 
 
-@pytest.mark.parametrize("kind", world.KINDS)
+@pytest.mark.parametrize("kind", LOSSES)
 def test_one_batch_is_learned_by_heart(
     colours: dict[str, Batch], kind: str, tmp_path: Path
 ) -> None:

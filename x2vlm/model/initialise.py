@@ -43,13 +43,13 @@ def initialise(model: nn.Module, config: ModelConfig) -> None:
 
 
 @torch.no_grad()
-def directional_positions(table_RN: Tensor, grid: int, depth: float = 4.0) -> None:
+def directional_positions(table_RN: Tensor, grid: int) -> None:
     """Start one relative position table so that absolute places can be read off at once.
 
     table_RN: ((2 grid - 1)^2 + 3, heads), changed in place. Head n looks left, right, up or down
-    (n modulo 4): other offsets get -depth. The class token stays at 0 and takes what is left, the
-    less of it the more patches lie that way. BEiT learns this in its masked-image pre-training;
-    a model that starts from nothing needs thousands of steps for it.
+    (n modulo 4). All patches of a full side together weigh as much as the class token, so its share
+    falls evenly from 1 to 1/2 along the image; patches of other sides hardly count. BEiT learns
+    places in its masked-image pre-training; a model that starts from nothing has none to give.
     """
     span = 2 * grid - 1
     offset_S = torch.arange(span) - (grid - 1)  # query minus key
@@ -57,5 +57,6 @@ def directional_positions(table_RN: Tensor, grid: int, depth: float = 4.0) -> No
         (offset_S > 0)[None, :].expand(span, span), (offset_S < 0)[None, :].expand(span, span),
         (offset_S > 0)[:, None].expand(span, span), (offset_S < 0)[:, None].expand(span, span),
     ])  # fmt: skip
+    near = -math.log(grid * (grid - 1))
     for head in range(table_RN.shape[1]):
-        table_RN[:-3, head] = torch.where(seen[head % 4].flatten(), 0.0, -depth)
+        table_RN[:-3, head] = torch.where(seen[head % 4].flatten(), near, near - 4)

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from x2vlm import losses
 from x2vlm.data.image import EvalTransform, TrainTransform, Transform
-from x2vlm.errors import ConfigError
+from x2vlm.errors import ConfigError, unknown
 from x2vlm.model.layers import Memory
 from x2vlm.tasks.base import Task
 from x2vlm.types import Batch, Prediction
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
 
-KINDS = ("image", "region", "video", "parallel")
+ALIGNED = ("contrastive", "matching", "mlm")
+LOSSES: Mapping[str, tuple[str, ...]] = {
+    "image": ALIGNED,
+    "region": (*ALIGNED, "box", "giou"),
+    "video": ALIGNED,
+    "parallel": ALIGNED,
+}
+"""what each kind of batch is trained on"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class Pretraining(Task):
     target["align"] false all losses of a region batch but those of its boxes.
 
     localise, align_regions: whether region batches have their box losses, and the others.
-    kind_weights: factor of all losses of a kind, such as {"region": 0.5}.
+    weights: factors of single losses ("region_box") and of all losses of a kind ("region").
     """
 
     name: ClassVar[str] = "pretraining"
@@ -84,15 +91,18 @@ class Pretraining(Task):
         *,
         localise: bool = True,
         align_regions: bool = True,
-        kind_weights: Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(model, tokenizer)
         self.localise, self.align_regions = localise, align_regions
-        kinds = dict(kind_weights or {})
-        if not set(kinds) <= set(KINDS):
-            raise ConfigError(f"kind_weights names {sorted(kinds)}; kinds are {', '.join(KINDS)}")
-        names = ("contrastive", "matching", "mlm", "box", "giou")
-        self.weights = {f"{kind}_{n}": float(w) for kind, w in kinds.items() for n in names}
+        given = dict(weights or {})
+        names = {f"{kind}_{loss}": kind for kind, losses in LOSSES.items() for loss in losses}
+        for name in given:
+            if name not in names and name not in LOSSES:
+                raise ConfigError(unknown("loss or kind of batch", name, (*LOSSES, *names)))
+        self.weights = {
+            name: float(given.get(name, 1) * given.get(kind, 1)) for name, kind in names.items()
+        }
 
     @classmethod
     def heads(cls, **_: object) -> dict[str, object]:
