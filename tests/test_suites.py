@@ -17,6 +17,7 @@ from benchmarks.media import missing_media
 from benchmarks.mini.suite import write_world
 from benchmarks.records import load_records
 from benchmarks.registry import NAMES, get
+from benchmarks.suites import coco_captioning
 from tests.small_data import (
     CASES,
     COCO,
@@ -142,7 +143,7 @@ MINI = ["coco_retrieval", "flickr30k_retrieval", "coco_captioning", "vqav2", "nl
 @pytest.mark.parametrize("name", MINI)
 def test_mini_world(world: Path, name: str) -> None:
     benchmark = get(name)
-    extra = {"val2017", "trainval_vg"}  # not part of the world
+    extra = {"val2017", "trainval_vg", *coco_captioning.SERVER}  # not part of the world
     for split in benchmark.splits.keys() - extra:
         files = Files(world)
         records = load_records(benchmark, files, split)

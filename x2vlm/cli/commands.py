@@ -293,10 +293,7 @@ def reproduce(words: list[str]) -> int:
     if not words or "=" in words[0]:
         raise ConfigError("usage: x2vlm reproduce BENCHMARK checkpoint=… data=…")
     experiments = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
-    name, rest = words[0], words[1:]
-    if name in experiments:
-        overrides = [f"experiment={name}", *rest]
-    else:
-        overrides = [f"benchmark={name}", *rest]
+    group = "experiment" if words[0] in experiments else "benchmark"
+    overrides = [f"{group}={words[0]}", *words[1:]]
     chosen = plan(compose(overrides))
     return run(overrides) or difference(Run(chosen, data_root(chosen)).folder)
