@@ -1,4 +1,4 @@
-"""The pre-training corpus: JSON lines of images, regions, videos and parallel text.
+"""The pre-training corpus: JSON lines of images, regions, objects, videos and parallel text.
 
 Scenes are training scenes of their own: they share none with any benchmark's test or validation
 split (a scene's split is decided by its content) and hold no unseen combination.
@@ -24,7 +24,7 @@ from benchmarks.mini.world import COLOURS, Scene, related, scenes
 from benchmarks.mini.write_boxes import SYNONYMS
 from benchmarks.mini.write_iglue import PROPERTIES
 
-IMAGES, VIDEOS, PARALLEL = 6000, 500, 6000
+IMAGES, OBJECTS, VIDEOS, PARALLEL = 6000, 1500, 500, 6000
 SHARD = 1000
 _VIDEO_FRAMES = 6
 
@@ -43,14 +43,27 @@ def image_row(scene: Scene, binary: str) -> dict[str, Any]:
 
 
 def region_row(scene: Scene, binary: str) -> dict[str, Any]:
-    """Every object with its box: its name and attributes, or a phrase with a relation."""
+    """Two captions, and every object with its box."""
     rng = random.Random(scene.seed + "/regions")
     said = captions(scene, rng, 2)
-    elements = []
+    elements = _elements(scene, rng)
+    caption = [language("en").say(message, rng) for message in said]
+    return {"binary": binary, "caption": caption, "elems": elements}
+
+
+def object_row(scene: Scene) -> dict[str, Any]:
+    """A scene of one object: where to learn what a place is before what a phrase points at."""
+    rng = random.Random(scene.seed + "/object")
+    return {"binary": _encoded(jpeg(scene)), "elems": _elements(scene, rng)}
+
+
+def _elements(scene: Scene, rng: random.Random) -> list[dict[str, Any]]:
+    """Every object twice: its name or a phrase with a relation, and its name with an attribute."""
+    elements: list[dict[str, Any]] = []
     for item in scene.items:
         phrases = [_bare(Message("is", (full(item, rng, extra),))) for extra in (0.0, 0.4, 0.8)]
         others = [other for other in scene.items if other is not item]
-        other = rng.choice(others)
+        other = rng.choice(others) if others else item
         for name in ("left", "right", "above", "below"):
             if related(name, item, other, scene):
                 things = (full(item, rng, 0.2), full(other, rng, 0.2))
@@ -60,8 +73,7 @@ def region_row(scene: Scene, binary: str) -> dict[str, Any]:
         words = [word for value in item.looks()[1:] for word in SYNONYMS[value]]
         attribute = rng.choice(words)
         elements.append({"bb": place, "caption": item.shape, "attributes": attribute})
-    caption = [language("en").say(message, rng) for message in said]
-    return {"binary": binary, "caption": caption, "elems": elements}
+    return elements
 
 
 def _bare(message: Message) -> str:
@@ -114,16 +126,18 @@ def _message(scene: Scene, rng: random.Random) -> Message:
 
 
 def write_pretraining(store: Store) -> None:
-    """Shards below `pretrain/{images,regions,videos,parallel}`; regions reuse the images."""
+    """Shards below `pretrain/KIND`; the regions are those of the images."""
     images: list[dict[str, Any]] = []
     regions: list[dict[str, Any]] = []
     for scene in scenes(store.name("pretrain"), "train", store.number(IMAGES)):
         binary = _encoded(jpeg(scene))
         images.append(image_row(scene, binary))
         regions.append(region_row(scene, binary))
+    alone = scenes(store.name("objects"), "train", store.number(OBJECTS), sizes=(1,))
     parts = {
         "images": images,
         "regions": regions,
+        "objects": [object_row(scene) for scene in alone],
         "videos": list(video_rows(store)),
         "parallel": list(parallel_rows(store)),
     }
