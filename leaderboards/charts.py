@@ -110,7 +110,7 @@ def bars(title: str, rows: Sequence[Bar], chance: float | None = None) -> Markup
 
 def radar(title: str, axes: Sequence[str], rows: Sequence[tuple[str, Sequence[float]]]) -> Markup:
     """One polygon per row; values are shares 0..1 of each axis."""
-    size, centre, radius = 440.0, 210.0, 120.0
+    size, centre, radius = 480.0, 240.0, 105.0
 
     def point(axis: int, share: float) -> tuple[float, float]:
         angle = 2 * math.pi * axis / len(axes) - math.pi / 2
@@ -128,7 +128,7 @@ def radar(title: str, axes: Sequence[str], rows: Sequence[tuple[str, Sequence[fl
         body.append(_line(centre, 185, x, y, "grid"))
         x, y = point(place, 1.1)
         anchor = "middle" if abs(x - centre) < 20 else "start" if x > centre else "end"
-        body.append(_text(x, y + 4, _short(name, 20), "label", anchor))
+        body.append(_text(x, y + 4, _short(name, 19), "label", anchor))
     for number, (name, values) in enumerate(rows):
         body.append(polygon(values, f"series s{number % 6}"))
         y = 352 + 18 * number

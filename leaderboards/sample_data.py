@@ -168,7 +168,8 @@ def _describer(run: Run, thumbnails: Thumbnails) -> Callable[[Item], Json]:
 
     def describe(item: Item) -> Json:
         sample = item.sample
-        shown: Json = {"texts": list(item.texts), "pictures": [], "truth": _truth(run, item)}
+        shown: Json = {"texts": list(item.texts), "language": sample.language, "pictures": [],
+                       "truth": _truth(run, item)}  # fmt: skip
         if item.way == "image":
             shown["truth"] = {"pictures": [thumbnails(media) for media in sample.images]}
         else:

@@ -116,18 +116,33 @@ def test_rows_are_filtered(page, out):
     assert page.locator("#published tbody tr:visible").count() == 31
 
 
-def test_samples_are_paged(page, out):
+def turned_to(page, text):
+    page.wait_for_function(
+        "text => document.querySelector('.place').textContent === text", arg=text
+    )
+
+
+def test_samples_are_paged_above_and_below_the_cards(page, out):
     page.goto(samples(out, "vqav2"))
     counted(page, "60 of 60 samples")
     assert cards(page).count() == 24
     first = cards(page).first.inner_text()
-    page.get_by_role("button", name="next").click()
-    page.wait_for_function("document.getElementById('place').textContent === 'page 2 of 3'")
+    above, below = page.get_by_role("button", name="next →").all()
+    below.click()
+    turned_to(page, "page 2 of 3")
     assert cards(page).first.inner_text() != first
-    page.get_by_role("button", name="next").click()
-    page.wait_for_function("document.getElementById('place').textContent === 'page 3 of 3'")
+    page.wait_for_function(
+        "() => document.getElementById('found').getBoundingClientRect().top >= 0"
+    )
+    above.focus()
+    page.keyboard.press("Enter")
+    turned_to(page, "page 3 of 3")
     assert cards(page).count() == 12
-    assert page.get_by_role("button", name="next").is_disabled()
+    assert above.is_disabled()
+    assert below.is_disabled()
+    assert "previous" in page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+    turned_to(page, "page 2 of 3")
 
 
 def test_samples_are_filtered_by_outcome_tag_language_length_and_text(page, out):
@@ -155,7 +170,7 @@ def test_two_runs_side_by_side_show_what_flipped(page, out):
     counted(page, "60 of 60 samples")
     page.get_by_label("compare with").select_option("1")
     page.get_by_label("outcome").select_option("gained")
-    page.wait_for_function("document.querySelectorAll('#cards h3.second').length > 0")
+    page.wait_for_function("() => document.querySelectorAll('#cards h3.second').length > 0")
     gained = cards(page)
     assert gained.count() > 0
     for card in gained.all():
@@ -166,7 +181,7 @@ def test_two_runs_side_by_side_show_what_flipped(page, out):
     total = int(page.locator("#found").inner_text().split()[0])
     for name in ("lost", "both right", "both wrong"):
         page.get_by_label("outcome").select_option(name)
-        page.wait_for_function(f"location.hash.includes('{name.replace(' ', '+')}')")
+        page.wait_for_function(f"() => location.hash.includes('{name.replace(' ', '+')}')")
         page.wait_for_timeout(100)
         total += int(page.locator("#found").inner_text().split()[0])
     assert total == 60
@@ -179,13 +194,41 @@ def test_a_link_leads_to_one_sample_and_keys_move_on(page, out):
     assert dialog.locator(".id").inner_text() == "t1"
     assert dialog.locator(".ranked img").count() == 6
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('dialog .id').textContent === 't2'")
+    page.wait_for_function("() => document.querySelector('dialog .id').textContent === 't2'")
     assert "id=62" in page.url
     page.keyboard.press("Escape")
-    page.wait_for_function("!document.querySelector('dialog').open")
+    page.wait_for_function("() => !document.querySelector('dialog').open")
     assert "id=" not in page.url
     page.go_back()
-    page.wait_for_function("document.querySelector('dialog').open")
+    page.wait_for_function("() => document.querySelector('dialog').open")
+
+
+def test_closing_a_sample_leads_back_to_where_it_was_opened(page, out):
+    page.goto(samples(out, "vqav2"))
+    opener = page.get_by_role("button", name="open sample 7", exact=True)
+    opener.focus()
+    page.keyboard.press("Enter")
+    page.locator("dialog .text").wait_for()
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => !document.querySelector('dialog').open")
+    assert opener.evaluate("button => button === document.activeElement")
+
+
+def test_texts_carry_their_language_and_direction(page, out):
+    page.goto(samples(out, "vqav2", "f.language=de"))
+    cards(page).first.wait_for()
+    assert page.locator(".said[lang=de][dir=auto]").count() == 12
+
+
+def test_a_missing_file_is_named(browser, out, tmp_path):
+    shutil.copytree(out, tmp_path / "out")
+    for path in tmp_path.glob("out/data/mini-nlvr2-*/run1.js"):
+        path.unlink()
+    opened = browser.new_page()
+    opened.goto(samples(tmp_path / "out", "nlvr2", "b=1"))
+    opened.locator("#found.trouble").wait_for()
+    assert "run1.js is missing; write the site again" in opened.locator("#found").inner_text()
+    opened.close()
 
 
 def test_markup_in_a_caption_is_shown_as_text(page, out):
@@ -198,7 +241,12 @@ def test_markup_in_a_caption_is_shown_as_text(page, out):
 def test_a_wrong_address_shows_the_first_run(page, out):
     page.goto(samples(out, "nlvr2", "a=99&b=x&p=1000&id=-3&outcome=odd"))
     counted(page, "60 of 60 samples")
-    assert page.locator("#place").inner_text() == "page 3 of 3"
+    turned_to(page, "page 3 of 3")
+    page.get_by_role("button", name="previous").first.click()
+    turned_to(page, "page 2 of 3")
+    page.goto(samples(out, "nlvr2", "p=x&id=1.5"))
+    turned_to(page, "page 1 of 3")
+    assert not page.locator("dialog").is_visible()
 
 
 def test_the_theme_can_be_switched(page, out):
@@ -233,7 +281,9 @@ def test_25000_samples_stay_quick(page, tmp_path):
     page.goto(samples(tmp_path / "out", "vqav2"))
     counted(page, "25,000 of 25,000 samples")
     page.get_by_label("outcome").select_option("wrong")
-    page.wait_for_function("!document.getElementById('found').textContent.startsWith('25,000')")
+    page.wait_for_function(
+        "() => !document.getElementById('found').textContent.startsWith('25,000')"
+    )
     assert cards(page).count() == 24
     assert time.monotonic() - started < 10
     assert page.locator("script").count() < 120
@@ -245,7 +295,9 @@ def test_the_gallery_is_one_step_from_the_index_and_shows_its_pictures(page, out
     page.wait_for_selector("h1:has-text('Where the model looks')")
     assert page.locator(".maps img").count() > 6
     page.locator(".maps img").last.scroll_into_view_if_needed()
-    page.wait_for_function("[...document.querySelectorAll('.maps img')].at(-1).naturalWidth > 0")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.maps img')].at(-1).naturalWidth > 0"
+    )
     assert "<i>x" in page.locator(".study h2").inner_text()
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -10,6 +10,10 @@ const Draw = (() => {
     return node;
   };
 
+  // Text of the data: in its own direction, and read aloud in its own language where that is known.
+  const said = (name, css, text, language) =>
+    Object.assign(element(name, css, text), { dir: "auto" }, language ? { lang: language } : {});
+
   // Boxes are in pixels of the original; the picture is scaled, and so is the overlay.
   const overlay = (picture, boxes) => {
     const svg = document.createElementNS(SVG, "svg");
@@ -51,7 +55,7 @@ const Draw = (() => {
 
   const lines = (values) => {
     const list = element("ul", "lines");
-    for (const value of values) list.append(element("li", "", value));
+    for (const value of values) list.append(said("li", "", value));
     return list;
   };
 
@@ -60,7 +64,7 @@ const Draw = (() => {
     for (const entry of entries) {
       const item = element("li", entry.right === true ? "hit" : "");
       if (entry.picture) item.append(picture(entry.picture, "ranked picture"));
-      if (entry.text) item.append(element("span", "", entry.text));
+      if (entry.text) item.append(said("span", "", entry.text));
       const mark = entry.right === true ? " ✓" : entry.right === false ? "" : " (unknown)";
       item.append(element("small", "", `${entry.score}${mark}`));
       list.append(item);
@@ -69,16 +73,12 @@ const Draw = (() => {
   };
 
   const matrix = (numbers) => {
-    const table = element("table", "matrix");
-    const row = (head, cells, tag) => {
-      const line = element("tr", "", element("th", "", head));
-      for (const cell of cells) line.append(element(tag, "num", cell));
-      table.append(line);
-    };
-    row("", ["picture 0", "picture 1"], "th");
-    row("caption 0", numbers.slice(0, 2).map((n) => n.toFixed(3)), "td");
-    row("caption 1", numbers.slice(2).map((n) => n.toFixed(3)), "td");
-    return table;
+    const heading = (text, scope) => Object.assign(element("th", "", text), { scope });
+    const cell = (number) => element("td", "num", number.toFixed(3));
+    return element("table", "matrix",
+      element("tr", "", heading("", "col"), heading("picture 0", "col"), heading("picture 1", "col")),
+      element("tr", "", heading("caption 0", "row"), ...numbers.slice(0, 2).map(cell)),
+      element("tr", "", heading("caption 1", "row"), ...numbers.slice(2).map(cell)));
   };
 
   const answer = (part) => element("div", "answer",
@@ -102,7 +102,7 @@ const Draw = (() => {
         ...item.pictures.map((shown) => picture(shown, alt, boxes))));
     }
     const text = element("div", "text");
-    for (const line of item.texts) text.append(element("p", "said", line));
+    for (const line of item.texts) text.append(said("p", "said", line, item.language));
     const truth = answer(item.truth);
     if (truth.childNodes.length) text.append(element("h3", "truth", "truth"), truth);
     for (const run of runs) {

@@ -19,13 +19,13 @@ const X2VLM = (() => {
   return { put, get };
 })();
 
-(async () => {
+const browse = async (trouble) => {
   const SHOWN = 24;
   const { element } = Draw;
   const $ = (id) => document.getElementById(id);
   const set = $("cards").dataset.set;
   const index = await X2VLM.get(`${set}/index`, `data/${set}/index.js`);
-  let state = {}, matching = [], runs = [];
+  let state = {}, matching = [], runs = [], page = 0;
 
   const read = () => { state = Object.fromEntries(new URLSearchParams(location.hash.slice(1))); };
   const write = (changes) => {
@@ -135,18 +135,23 @@ const X2VLM = (() => {
     return element("li", "sample", Draw.sample(index.ids[i], item, shown, false), button);
   };
 
+  const turns = document.querySelectorAll("button[data-turn]");
   let drawn = 0;
   const draw = async () => {
     const turn = ++drawn;
     const pages = Math.max(1, Math.ceil(matching.length / SHOWN));
-    const page = Math.min(pages, Math.max(1, Number(state.p || 1))) - 1;
+    page = Math.min(pages, Math.max(1, Math.trunc(Number(state.p)) || 1)) - 1;
     const cards = await Promise.all(matching.slice(page * SHOWN, (page + 1) * SHOWN).map(card));
     if (turn !== drawn) return;
     $("cards").replaceChildren(...cards);
+    $("found").classList.remove("trouble");
     $("found").textContent = `${matching.length.toLocaleString("en")} of ${index.n.toLocaleString("en")} samples`;
-    $("place").textContent = `page ${page + 1} of ${pages}`;
-    $("previous").disabled = page === 0;
-    $("next").disabled = page + 1 >= pages;
+    for (const place of document.querySelectorAll(".place")) place.textContent = `page ${page + 1} of ${pages}`;
+    for (const button of turns) {
+      const target = page + Number(button.dataset.turn), focused = document.activeElement === button;
+      button.disabled = target < 0 || target >= pages;
+      if (focused && button.disabled) button.parentElement.querySelector("button:enabled")?.focus();
+    }
     $("legend").hidden = false;
     $("legend").textContent = index.task === "grounding" || index.task === "attributes"
       ? "Boxes: solid truth, dashed prediction" + (runs.length > 1 ? " of A, dotted of B." : ".")
@@ -156,7 +161,7 @@ const X2VLM = (() => {
   const detail = async () => {
     const dialog = $("detail");
     const i = Number(state.id);
-    if (state.id === undefined || !(i >= 0 && i < index.n)) { if (dialog.open) dialog.close(); return; }
+    if (!/^\d+$/.test(state.id ?? "") || i >= index.n) { if (dialog.open) dialog.close(); return; }
     const [item, shown] = await fetchItem(i);
     $("sample").replaceChildren(Draw.sample(index.ids[i], item, shown, true));
     $("link").href = location.hash;
@@ -168,20 +173,32 @@ const X2VLM = (() => {
     if (place >= 0 && place < matching.length) write({ id: String(matching[place]) });
   };
 
-  const refresh = async () => {
-    read();
+  const show = async () => {
     runs = await Promise.all(chosen().map((run) =>
       X2VLM.get(`${set}/run${run}`, `data/${set}/run${run}.js`)));
     filter();
     controls();
     await draw();
-    await detail();
+  };
+
+  // Opening a sample changes nothing behind it, so the cards stay, and so does the way back by Tab.
+  let view = null, shown = null;
+  const refresh = async () => {
+    read();
+    const wanted = new URLSearchParams({ ...state, id: "" }).toString();
+    if (wanted !== view) [view, shown] = [wanted, show()];
+    await shown;
+    if (wanted === view) await detail();
   };
 
   $("controls").addEventListener("submit", (event) => event.preventDefault());
   $("controls").addEventListener("change", (event) => write({ [event.target.name]: event.target.value, p: "", id: "" }));
-  $("previous").addEventListener("click", () => write({ p: String(Number(state.p || 1) - 1), id: "" }));
-  $("next").addEventListener("click", () => write({ p: String(Number(state.p || 1) + 1), id: "" }));
+  for (const button of turns) {
+    button.addEventListener("click", () => {
+      write({ p: String(page + 1 + Number(button.dataset.turn)), id: "" });
+      $("found").scrollIntoView();
+    });
+  }
   $("close").addEventListener("click", () => write({ id: "" }));
   $("back").addEventListener("click", () => move(-1));
   $("forth").addEventListener("click", () => move(1));
@@ -190,6 +207,14 @@ const X2VLM = (() => {
     if (event.key === "ArrowLeft") move(-1);
     if (event.key === "ArrowRight") move(1);
   });
-  addEventListener("hashchange", refresh);
+  addEventListener("hashchange", () => refresh().catch(trouble));
   await refresh();
-})();
+};
+
+// Errors of scripts on the disk are hidden from the window's own handlers, so they are caught here.
+const trouble = (error) => {
+  const found = document.getElementById("found");
+  found.textContent = error.message;
+  found.classList.add("trouble");
+};
+browse(trouble).catch(trouble);
