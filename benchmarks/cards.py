@@ -18,6 +18,8 @@ from benchmarks.registry import NAMES, get
 WORDS = json.loads(Path(__file__).with_name("suites").joinpath("cards.json").read_text("utf-8"))
 FILES: dict[str, str] = WORDS["files"]
 """benchmark -> what files it reads, in words"""
+TESTS: dict[str, str] = WORDS["tests"]
+"""benchmark -> what it tests, in a sentence"""
 
 
 def card(benchmark: Benchmark) -> str:
@@ -26,6 +28,8 @@ def card(benchmark: Benchmark) -> str:
         f"## {benchmark.name}",
         "",
         f"{benchmark.title}. {benchmark.paper}. <{benchmark.url}>",
+        "",
+        TESTS[benchmark.name],
         "",
         f"- **Files**: {FILES[benchmark.name]}",
         f"- **Access**: {benchmark.access}"
@@ -38,13 +42,13 @@ def card(benchmark: Benchmark) -> str:
         "|---|---|---|---|---|",
     ]
     for name, split in benchmark.splits.items():
-        records, texts = _counts(benchmark, name)
+        records, texts = counts(benchmark, name)
         remarks = "; ".join(filter(None, (split.note, "" if split.scored else "not scored here")))
         lines.append(f"| {name} | {split.role} | {records} | {texts} | {remarks} |")
     return "\n".join(lines) + "\n"
 
 
-def _counts(benchmark: Benchmark, split: str) -> tuple[str, str]:
+def counts(benchmark: Benchmark, split: str) -> tuple[str, str]:
     """Records and texts, once when all languages agree."""
     facts = load(benchmark.name).get(split, {})
     if not facts:

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from benchmarks.cards import FILES, TESTS, counts
 from benchmarks.record import ResultRecord
 from leaderboards import charts
 from leaderboards.aggregate import flags_of
@@ -239,24 +240,36 @@ def _curves(path: Path) -> list[View]:
 
 
 def benchmark_view(runs: Sequence[Run], keys: Mapping[str, str]) -> View:
-    """Counts, history and published numbers of one benchmark. keys: run name -> its data set."""
-    record = runs[0].record
-    history = sorted(runs, key=lambda run: run.record.created)
+    """Words, counts, history and published numbers of one benchmark.
+
+    keys: run name -> its data set.
+    """
+    record, benchmark = runs[0].record, runs[0].benchmark
+    history = sorted(runs, key=lambda run: (run.record.suite, run.record.created, run.name))
+    suites = dict.fromkeys(run.record.suite for run in history)
+    pictures = (_history(suite, [run for run in history if run.record.suite == suite])
+                for suite in suites)  # fmt: skip
     return {
+        "tests": TESTS.get(benchmark.name, ""),
+        "files": FILES.get(benchmark.name, "").replace("`", ""),
         "history": history,
-        "samples": sorted(set(keys.values())),
+        "samples": {
+            keys[run.name]: f"{run.record.suite} data, split {run.record.split}, n = {run.record.n}"
+            for run in history
+        },
         "splits": [
             {"name": name, "role": split.role, "scored": split.scored, "note": split.note,
+             "official": counts(benchmark, name)[0],
              "n": sorted({run.record.n for run in runs if run.record.split == name})}
-            for name, split in runs[0].benchmark.splits.items()
+            for name, split in benchmark.splits.items()
         ],
         "headline": record.headline,
-        "chart": _history(history),
+        "charts": [picture for picture in pictures if picture],
         "numbers": [n for n in numbers() if n.benchmark == record.benchmark],
     }  # fmt: skip
 
 
-def _history(runs: Sequence[Run]) -> Markup | None:
+def _history(suite: str, runs: Sequence[Run]) -> Markup | None:
     rows = []
     for run in runs:
         measure = run.record.metrics[run.record.headline]
@@ -265,4 +278,5 @@ def _history(runs: Sequence[Run]) -> Markup | None:
     if not rows:
         return None
     chance = runs[0].record.chance.get(runs[0].record.headline)
-    return charts.bars(f"{runs[0].record.headline}, oldest run first", rows[-20:], chance)
+    title = f"{runs[0].record.headline} on {suite} data, oldest run first"
+    return charts.bars(title, rows[-20:], chance)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.cards import FILES, page
+from benchmarks.cards import FILES, TESTS, page
 from benchmarks.registry import NAMES
 
 DOCS = Path(__file__).parents[1] / "docs/benchmarks.md"
 
 
 def test_every_benchmark_has_a_card() -> None:
-    assert set(FILES) == set(NAMES)
+    assert set(FILES) == set(TESTS) == set(NAMES)
 
 
 def test_the_page_is_current() -> None:

@@ -152,6 +152,18 @@ def test_run_page_shows_settings_environment_and_curves(site):
         assert part in text
 
 
+def test_benchmark_page_says_what_is_tested_and_tells_suites_apart(tmp_path):
+    runs = [make_run("grounding", tmp_path, n=4, name=suite, suite=suite, split=split)
+            for suite, split in (("mini", "test"), ("official", "val"))]  # fmt: skip
+    build_site(runs, tmp_path / "out")
+    text = (tmp_path / "out" / "benchmark-refcoco_plus.html").read_text(encoding="utf-8")
+    assert "names by its looks" in text
+    assert "refs(unc).p" in text
+    for suite, split in (("mini", "test"), ("official", "val")):
+        assert f"<title>accuracy on {suite} data, oldest run first</title>" in text
+        assert f"Browse the samples: {suite} data, split {split}, n = 4" in text
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_pages_of_samples_hold_every_item_in_order(tmp_path, task):
     run = make_run(task, None, n=3 * PAGE // 2)
