@@ -129,6 +129,16 @@ def test_pretraining_images_and_regions(root: Path) -> None:
     assert words >= {"plain", "solid", "large", "glossy", "spotted", "red"}
 
 
+def test_pretraining_objects_stand_alone(root: Path) -> None:
+    found = list(lines(root / "pretrain" / "objects" / "000.jsonl"))
+    assert len(found) == 30
+    for row in found:
+        assert "caption" not in row
+        assert len({tuple(elem["bb"]) for elem in row["elems"]}) == 1
+        names = {elem["caption"] for elem in row["elems"] if "attributes" in elem}
+        assert len(names) == 1, "the object goes by one name"
+
+
 def test_pretraining_videos_and_parallel_text(root: Path) -> None:
     video = next(lines(root / "pretrain/videos/000.jsonl"))
     assert isinstance(video["video_frames"], list)
