@@ -53,6 +53,8 @@ class StreamConfig(Settings):
     choice: str = ""
     """streams that name the same one take turns, in the ratio of their shares"""
     share: float = 1.0
+    start: int = 0
+    """step from which the stream takes part; until then its rivals have its turns"""
     """of a choice's turns; where all add up to less than 1, the other steps have none of them"""
     matching: bool = True
     """off for noisy data"""
@@ -227,7 +229,7 @@ def _part(
     )  # fmt: skip
     return Part(
         shards, parsers[stream.kind](), collate, stream.batch_size, stream.choice, stream.share,
-        stream.workers, stream.max_bad,
+        stream.workers, stream.max_bad, stream.start,
     )  # fmt: skip
 
 

@@ -368,6 +368,26 @@ def test_parts_of_a_choice_take_turns_by_their_shares(shards: Path) -> None:
     assert mixed.state_dict()["step"] == 200
 
 
+def test_a_part_may_start_later(shards: Path) -> None:
+    source = world.source(shards)
+    clean = source.parts["image"]
+    parts = {
+        "first": replace(clean, choice="image", share=1),
+        "later": replace(clean, choice="image", share=1, start=10),
+        "always": replace(clean, start=5),
+    }
+    mixed = type(source)(parts, seed=0)
+    taken = []
+    for step in range(40):
+        mixed.step = step
+        taken.append(mixed._taking_part())
+    assert taken[:5] == [["first"]] * 5
+    assert taken[5:10] == [["first", "always"]] * 5
+    assert {names[0] for names in taken[10:]} == {"first", "later"}
+    with pytest.raises(ConfigError, match="start later"):
+        type(source)({"late": replace(clean, start=1)}, seed=0)
+
+
 def test_shares_below_one_leave_steps_without_a_choice(shards: Path) -> None:
     source = world.source(shards)
     parts = {

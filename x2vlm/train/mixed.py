@@ -23,7 +23,8 @@ class Part:
     batch_size: rows (images, not concepts) per step over all processes. choice: parts that name
     the same one take turns, in the ratio of their shares, such as clean and noisy images; where
     the shares add up to less than 1, the rest of the steps has none of them. Parts without a
-    choice take part in every step. workers: processes that decode this part.
+    choice take part in every step. start: step from which it takes part; until then its rivals have
+    its turns. workers: processes that decode this part.
     """
 
     stream: Stream
@@ -34,6 +35,7 @@ class Part:
     share: float = 1.0
     workers: int = 0
     max_bad: float = 0.01
+    start: int = 0
 
 
 class MixedSource:
@@ -108,17 +110,25 @@ class MixedSource:
             if total < 1 - 1e-6:
                 names, shares, total = [*names, ""], [*shares, 1 - total], 1.0
             turns.append((names, [share / total for share in shares]))
-        if all("" in names for names, _ in turns):
+        if not any("" not in names and self._started(names, 0) for names, _ in turns):
             raise ConfigError(
                 "a step may be left without any stream: the shares of every choice add up to less "
-                "than 1\n  to do: let one stream take part always, without a choice"
+                "than 1, or start later\n  to do: let one stream take part always, without a choice"
             )
         return turns
+
+    def _started(self, names: Sequence[str], step: int) -> list[str]:
+        return [name for name in names if not name or self.parts[name].start <= step]
 
     def _taking_part(self) -> list[str]:
         """Names of the parts of this step, the same on every process."""
         rng = np.random.default_rng((self.seed, self.step))
-        chosen = [names[int(rng.choice(len(names), p=shares))] for names, shares in self._turns]
+        chosen = []
+        for names, shares in self._turns:
+            started = self._started(names, self.step)
+            if started:
+                weights = np.array([shares[names.index(name)] for name in started])
+                chosen.append(started[int(rng.choice(len(started), p=weights / weights.sum()))])
         return [name for name in chosen if name]
 
     def state_dict(self) -> dict[str, Any]:
