@@ -8,6 +8,8 @@ p-values are corrected by Holm over all comparisons asked for together.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -187,3 +189,15 @@ def to_markdown(comparisons: Sequence[Comparison], flips: int = 5) -> str:
                 lines += ["", f"{one.benchmark} {one.metric} {what}: "
                           f"{', '.join(ids[:flips])}{more}"]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def flips_csv(comparisons: Sequence[Comparison]) -> str:
+    """Every sample that changed sides, one a line: benchmark, metric, A, B, gained or lost, id."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("benchmark", "metric", "a", "b", "change", "id"))
+    for one in comparisons:
+        for change, ids in (("gained", one.gained), ("lost", one.lost)):
+            row = (one.benchmark, one.metric, one.name_a, one.name_b, change)
+            writer.writerows((*row, name) for name in ids)
+    return out.getvalue()

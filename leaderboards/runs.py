@@ -81,8 +81,8 @@ def compare_runs(
     """Every pair of groups on every benchmark they share, corrected together.
 
     A group is one side: a run, or the runs of one model over many benchmarks. names: of the groups;
-    by default a lone run's own, else A, B, C. RecordError when two groups share nothing, or a
-    shared split was read from different data.
+    by default a lone run's own, else A, B, C. RecordError when two groups share nothing, a group
+    holds two runs of one split, or a shared split was read from different data.
     """
     called = list(names) or [
         group[0].name if len(group) == 1 else chr(ord("A") + place)
@@ -107,13 +107,21 @@ def _what(runs: Sequence[Run]) -> str:
 
 
 def _pairs(first: Sequence[Run], second: Sequence[Run]) -> list[tuple[Run, Run]]:
-    def key(run: Run) -> tuple[str, str, str]:
-        return run.record.suite, run.record.benchmark, run.record.split
+    ours, theirs = _by_split(first), _by_split(second)
+    return [(ours[key], theirs[key]) for key in ours if key in theirs]
 
-    others: dict[tuple[str, str, str], Run] = {}
-    for run in second:
-        others.setdefault(key(run), run)
-    return [(run, others[key(run)]) for run in first if key(run) in others]
+
+def _by_split(group: Sequence[Run]) -> dict[tuple[str, str, str], Run]:
+    found: dict[tuple[str, str, str], Run] = {}
+    for run in group:
+        key = run.record.suite, run.record.benchmark, run.record.split
+        if other := found.get(key):
+            raise RecordError(
+                f"{other.name} and {run.name} are both of {' '.join(key)}; "
+                "one side of a comparison holds each split once: name the run that is meant"
+            )
+        found[key] = run
+    return found
 
 
 def _compare_pair(a: Run, b: Run, names: tuple[str, str], seed: int) -> list[Comparison]:

@@ -12,14 +12,19 @@ from x2vlm.errors import Error, unknown
 
 
 class Command(NamedTuple):
-    """usage: what follows the name. does: a line of help. run: a function of `commands`. details:
-    more help, for commands whose settings `x2vlm show` does not print."""
+    """usage: what follows the name. does: a line of help. run: MODULE:FUNCTION here. details:
+    more help."""
 
     usage: str
     does: str
     run: str
-    details: str = "Settings: x2vlm show benchmark=… prints all of them with their values."
+    details: str = ""
 
+
+SHOWN = "  every setting with its value: x2vlm show benchmark=…"
+SHOWING = """  RUNS are run folders, or folders of them; without any: runs.
+  allow: records that are refused otherwise (limited, partial, dirty, superseded), shown marked.
+  states: published numbers to show (verified, weak, digitised, conflicting, memory)"""
 
 DATA_HELP = """  x2vlm data status data=DIR [layout=FILE] [benchmark=NAME,…]
       what is there per benchmark and split: complete, partial, missing (and how to get it)
@@ -40,35 +45,43 @@ DATA_HELP = """  x2vlm data status data=DIR [layout=FILE] [benchmark=NAME,…]
 
 COMMANDS: dict[str, Command] = {
     "run": Command("benchmark=… | experiment=… [data=DIR] [limit=N] [launcher=submitit] […]",
-                   "fine-tune, predict, score, record; finished stages are reused", "run"),
+                   "fine-tune, predict, score, record; finished stages are reused", "commands:run",
+                   SHOWN),
     "train": Command("benchmark=… | experiment=pretrain_… [launcher=submitit] […]",
-                     "the training stage alone, or a pre-training", "train"),
-    "predict": Command("benchmark=… checkpoint=… […]", "the prediction stage alone", "predict"),
-    "score": Command("benchmark=… split=… predictions=FILE data=DIR",
-                     "score a predictions file, without torch", "score"),
-    "eval-all": Command("[pretrain=true] [seed=N] [only=NAME,…]",
-                        "the whole embedded suite, then the boards", "eval_all"),
+                     "the training stage alone, or a pre-training", "commands:train", SHOWN),
+    "predict": Command("benchmark=… checkpoint=… […]", "the prediction stage alone",
+                       "commands:predict", SHOWN),
+    "score": Command("benchmark=… predictions=FILE data=DIR [split=…] [limit=N] [languages=de,ru]"
+                     " [layout=FILE] [file.ROLE=PATH] [options.NAME=…] [on_error=skip]",
+                     "score a predictions file, without torch", "commands:score"),
+    "eval-all": Command("[pretrain=true] [seed=N] [only=NAME,…] [out=runs] [jobs=N] [device=…]",
+                        "the whole embedded suite, then the boards", "commands:eval_all"),
     "reproduce": Command("BENCHMARK checkpoint=… data=…",
-                         "one row of the paper: ours, published, difference", "reproduce"),
-    "list": Command("", "benchmarks, models, tasks, experiments", "list_all"),
+                         "one row of the paper: ours, published, difference", "commands:reproduce",
+                         SHOWN),
+    "list": Command("", "benchmarks, models, tasks, experiments", "commands:list_all"),
     "show": Command("benchmark=… […]", "the resolved settings of a run, without running it",
-                    "show"),
+                    "commands:show"),
     "data": Command("status|verify|download|shards|mini […]",
-                    "what data is there, is it whole; fetch it; make shards", "data", DATA_HELP),
-    "convert": Command("IN OUT --to TASK", "official weights <-> ours, pre-training -> task",
-                       "convert"),
-    "board": Command("[RUNS…] [board=NAME] [format=md] [allow=dirty,limited]",
-                     "tables from records", "board"),
-    "compare": Command("RUN RUN […]", "paired comparison of runs on the same samples",
-                       "compare"),
+                    "what data is there, is it whole; fetch it; make shards", "data:data",
+                    DATA_HELP),
+    "convert": Command("IN OUT --to TASK [image_size=N] [frames=N] [labels=N] [tokenizer=…]",
+                       "official weights <-> ours, pre-training -> task", "commands:convert"),
+    "board": Command("[RUNS…] [board=NAME] [format=md|csv|tex|json|html] [out=DIR]"
+                     " [allow=dirty,limited,…] [states=verified,weak,…]",
+                     "tables from records", "boards:board", SHOWING),
+    "compare": Command("RUN RUN […] [seed=N] [out=DIR]",
+                       "paired comparison of runs on the same samples", "boards:compare",
+                       "  a RUN is a run folder, or a folder of runs (each benchmark once).\n"
+                       "  out: writes compare.md, and flips.csv with every sample that flipped"),
     "explain": Command("IMAGE TEXT [TEXT…] [regions=x,y,w,h;…] | benchmark=… [data=DIR] [limit=N]",
-                       "where a model looks and what it locates, as pictures", "explain"),
-    "site": Command("[RUNS…] [out=DIR] [gallery=DIR,…]", "a static site of boards and samples",
-                    "site"),
-    "export": Command("[RUNS…] [out=DIR] [name=…]",
-                      "results for other harnesses, and a model card's block", "export"),
-    "submit": Command("RUN [name=…] [out=DIR]", "the official submission file of a run",
-                      "submit"),
+                       "where a model looks and what it locates, as pictures", "explain:explain"),
+    "site": Command("[RUNS…] [out=site] [gallery=DIR,…] [allow=…] [states=…]",
+                    "a static site of boards and samples", "boards:site", SHOWING),
+    "export": Command("[RUNS…] [out=export] [name=…] [allow=…]",
+                      "results for other harnesses, and a model card's block", "boards:export"),
+    "submit": Command("RUN [name=…] [out=DIR] [kind=nocaps] [subset=…]",
+                      "the official submission file of a run", "boards:submit"),
 }  # fmt: skip
 
 
@@ -84,12 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     command = COMMANDS[name]
     if any(word in ("-h", "--help") for word in rest):
-        print(f"x2vlm {name} {command.usage}\n\n  {command.does}\n")
-        print(command.details)
+        print(f"x2vlm {name} {command.usage}\n\n  {command.does}")
+        print(f"\n{command.details}" if command.details else "")
         return 0
     try:
-        commands = importlib.import_module("x2vlm.cli.commands")
-        call: Callable[[list[str]], int] = getattr(commands, command.run)
+        module, _, function = command.run.partition(":")
+        call: Callable[[list[str]], int] = getattr(
+            importlib.import_module(f"x2vlm.cli.{module}"), function
+        )
         return call(rest)
     except BrokenPipeError:  # `x2vlm list | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,33 +1,29 @@
-"""Commands about results: boards, and our number beside the published one."""
+"""Commands about results: boards, comparisons, sites, files for others, ours beside the paper's."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from leaderboards.aggregate import FLAGS, flags_of, long_table, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
 from leaderboards.export import FORMATS
-from leaderboards.published import published_rows
+from leaderboards.published import STATES, published_rows
+from x2vlm.cli.words import listed, split_words, take, whole
 from x2vlm.errors import ConfigError, RecordError, unknown
 
 
-def board(words: Sequence[str], settings: Mapping[str, str]) -> int:
+def board(words: Sequence[str]) -> int:
     """Print the boards of some runs, or write them: x2vlm board RUNS… out=DIR."""
-    known = ("board", "format", "allow", "out")
-    for name in settings:
-        if name not in known:
-            raise ConfigError(unknown("setting", name, known))
+    plain, settings = split_words(words)
+    take(settings, "board", "format", "allow", "states", "out")
     kind = settings.get("format", "md")
     if kind not in FORMATS:
         raise ConfigError(unknown("format", kind, FORMATS))
-    allow = tuple(filter(None, settings.get("allow", "").split(",")))
-    for flag in allow:
-        if flag not in FLAGS:
-            raise ConfigError(unknown("flag", flag, FLAGS))
-    records = read_records([Path(word) for word in words or ["runs"]])
-    tables = boards_of(records, allow, published_rows())
+    allow = _allowed(settings)
+    records = read_records(_folders(plain))
+    tables = boards_of(records, allow, published_rows(_states(settings)))
     if "board" in settings:
         wanted = get_board(settings["board"])
         tables = [table for table in tables if table.board == wanted]
@@ -44,6 +40,20 @@ def board(words: Sequence[str], settings: Mapping[str, str]) -> int:
     return 0
 
 
+def _folders(words: Sequence[str]) -> list[Path]:
+    return [Path(word) for word in words or ["runs"]]
+
+
+def _allowed(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Flags of records that are shown marked."""
+    return listed(settings, "allow", "flag", FLAGS)
+
+
+def _states(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """States of published numbers that are shown."""
+    return listed(settings, "states", "state of published numbers", STATES) or STATES[:1]
+
+
 def write(table: BoardTable, kind: str, folder: Path) -> Path:
     """One board as a file: FOLDER/SUITE-BOARD.FORMAT."""
     from benchmarks.record import write_atomically
@@ -54,33 +64,42 @@ def write(table: BoardTable, kind: str, folder: Path) -> Path:
     return path
 
 
-def compare(words: Sequence[str], settings: Mapping[str, str]) -> int:
+def compare(words: Sequence[str]) -> int:
     """Compare runs, or folders of runs, sample by sample: x2vlm compare A B."""
     from benchmarks.mini.home import data_root
+    from benchmarks.record import write_atomically
     from leaderboards import compare as statistics
     from leaderboards.aggregate import find_records
     from leaderboards.runs import compare_runs, open_run
 
-    if len(words) < 2 or settings:
+    plain, settings = split_words(words)
+    take(settings, "seed", "out")
+    if len(plain) < 2:
         raise ConfigError("usage: x2vlm compare RUN RUN […]; each a run folder or a folder of runs")
-    groups = [[open_run(path, data_root) for path in find_records([Path(word)])] for word in words]
-    print(statistics.to_markdown(compare_runs(groups)))
+    groups = [[open_run(path, data_root) for path in find_records([Path(word)])] for word in plain]
+    names = [Path(word).as_posix() for word in plain]
+    found = compare_runs(groups, names, seed=whole(settings, "seed"))
+    text = statistics.to_markdown(found)
+    print(text)
+    if "out" in settings:
+        out = Path(settings["out"])
+        for name, content in (("compare.md", text), ("flips.csv", statistics.flips_csv(found))):
+            write_atomically(out / name, content)
+            print(out / name)
     return 0
 
 
-def submit(words: Sequence[str], settings: Mapping[str, str]) -> int:
+def submit(words: Sequence[str]) -> int:
     """Write the official submission file of one run: x2vlm submit RUN [name=…] [out=DIR]."""
     from benchmarks.mini.home import data_root
     from benchmarks.submission import KINDS, write_submission
     from leaderboards.runs import open_run
 
-    known = ("name", "out", "kind", "subset")
-    for name in settings:
-        if name not in known:
-            raise ConfigError(unknown("setting", name, known))
-    if len(words) != 1:
+    plain, settings = split_words(words)
+    take(settings, "name", "out", "kind", "subset")
+    if len(plain) != 1:
         raise ConfigError("usage: x2vlm submit RUN [name=…] [out=DIR] [kind=nocaps] [subset=…]")
-    folder = Path(words[0])
+    folder = Path(plain[0])
     run = open_run(folder, data_root)
     flags = {flag: why for flag, why in flags_of(run.record).items() if flag != "dirty"}
     if flags:
@@ -113,21 +132,22 @@ def difference(folder: Path) -> int:
     return 0
 
 
-def site(words: Sequence[str], settings: Mapping[str, str]) -> int:
+def site(words: Sequence[str]) -> int:
     """Write a static site of runs: x2vlm site [RUNS…] [out=DIR] [gallery=DIR,…] [allow=…]."""
-    known = ("out", "allow", "gallery")
-    for name in settings:
-        if name not in known:
-            raise ConfigError(unknown("setting", name, known))
-    allow = tuple(filter(None, settings.get("allow", "").split(",")))
-    folders = [Path(word) for word in words or ["runs"]]
-    gallery = [Path(word) for word in settings.get("gallery", "").split(",") if word]
-    print(write_site(folders, Path(settings.get("out", "site")), allow, gallery))
+    plain, settings = split_words(words)
+    take(settings, "out", "allow", "states", "gallery")
+    gallery = [Path(folder) for folder in listed(settings, "gallery")]
+    out = Path(settings.get("out", "site"))
+    print(write_site(_folders(plain), out, _allowed(settings), gallery, _states(settings)))
     return 0
 
 
 def write_site(
-    folders: Sequence[Path], out: Path, allow: Sequence[str] = (), gallery: Sequence[Path] = ()
+    folders: Sequence[Path],
+    out: Path,
+    allow: Collection[str] = (),
+    gallery: Sequence[Path] = (),
+    states: Collection[str] = STATES[:1],
 ) -> Path:
     """The site of all runs below `folders`, and of explanations; returns its first page."""
     from benchmarks.mini.home import data_root
@@ -137,10 +157,11 @@ def write_site(
     from x2vlm.watch import plain_watch
 
     runs = [open_run(path, data_root) for path in find_records(folders)]
-    return build_site(runs, out, allow=allow, gallery=gallery, progress=plain_watch).index
+    built = build_site(runs, out, allow=allow, states=states, gallery=gallery, progress=plain_watch)
+    return built.index
 
 
-def export(words: Sequence[str], settings: Mapping[str, str]) -> int:
+def export(words: Sequence[str]) -> int:
     """Write runs as others read them: lm-eval's results and samples, a model card's block."""
     from benchmarks.mini.home import data_root
     from benchmarks.record import write_atomically
@@ -148,16 +169,13 @@ def export(words: Sequence[str], settings: Mapping[str, str]) -> int:
     from leaderboards.exchange import model_index, write_harness
     from leaderboards.runs import open_run
 
-    known = ("out", "name", "allow")
-    for name in settings:
-        if name not in known:
-            raise ConfigError(unknown("setting", name, known))
+    plain, settings = split_words(words)
+    take(settings, "out", "name", "allow")
     out = Path(settings.get("out", "export"))
-    paths = find_records([Path(word) for word in words or ["runs"]])
-    runs = [open_run(path, data_root) for path in paths]
+    runs = [open_run(path, data_root) for path in find_records(_folders(plain))]
     write_harness(runs, out)
-    allow = tuple(filter(None, settings.get("allow", "").split(",")))
-    text, refused = model_index([r.record for r in runs], settings.get("name", "x2vlm"), allow)
+    records, name = [run.record for run in runs], settings.get("name", "x2vlm")
+    text, refused = model_index(records, name, _allowed(settings))
     write_atomically(out / "model-index.yaml", text)
     for refusal in refused:
         print(f"refused: {refusal}", file=sys.stderr)

@@ -13,24 +13,11 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.plan import Plan
 from x2vlm.cli.compose import CONF, compose, plan, pretrain_plan, sweep
 from x2vlm.cli.launcher import queue
-from x2vlm.errors import ConfigError, Error, unknown
+from x2vlm.cli.words import listed, split_words, take, whole, yes
+from x2vlm.errors import ConfigError, Error
 
 if TYPE_CHECKING:
     from benchmarks.pretrain import PretrainPlan
-
-
-def split_words(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Plain words and key=value settings of a command that is not composed by hydra."""
-    plain = [word for word in words if "=" not in word]
-    settings = dict(word.split("=", 1) for word in words if "=" in word)
-    return plain, settings
-
-
-def take(settings: dict[str, str], *known: str) -> None:
-    """ConfigError for a setting the command does not have."""
-    for name in settings:
-        if name not in known:
-            raise ConfigError(unknown("setting", name, known))
 
 
 # -- runs ------------------------------------------------------------------------------------
@@ -156,8 +143,8 @@ def score(words: list[str]) -> int:
     options: dict[str, Any] = {name: yaml.safe_load(text) for name, text in options_given.items()}
     result, files = score_fitting(
         benchmark, split, Path(settings["predictions"]), files,
-        languages=settings["languages"].split(",") if "languages" in settings else None,
-        limit=int(settings["limit"]) if "limit" in settings else None, **options,
+        languages=listed(settings, "languages") or None,
+        limit=whole(settings, "limit") if "limit" in settings else None, **options,
     )  # fmt: skip
     for note in files.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -172,19 +159,19 @@ def score(words: list[str]) -> int:
 
 def eval_all(words: list[str]) -> int:
     """x2vlm eval-all: the embedded suite."""
-    from x2vlm.cli.suite import eval_all as whole
+    from x2vlm.cli.suite import eval_all as run_suite
 
     plain, settings = split_words(words)
     if plain:
         raise ConfigError(f"unexpected word {plain[0]!r}; settings are key=value")
-    take(settings, "pretrain", "seed", "only", "out", "jobs", "device", "site")
-    return whole(
+    take(settings, "pretrain", "seed", "only", "out", "jobs", "device")
+    return run_suite(
         out=Path(settings.get("out", "runs")),
-        seed=int(settings.get("seed", "42")),
-        only=tuple(filter(None, settings.get("only", "").split(","))),
-        jobs=int(settings["jobs"]) if "jobs" in settings else None,
+        seed=whole(settings, "seed", 42),
+        only=listed(settings, "only"),
+        jobs=whole(settings, "jobs") or None,
         device=settings.get("device", "auto"),
-        pretrain=settings.get("pretrain", "false").lower() == "true",
+        pretrain=yes(settings, "pretrain", False),
     )
 
 
@@ -226,62 +213,12 @@ def convert(words: list[str]) -> int:
             "usage: x2vlm convert IN OUT --to TASK [image_size=…] [frames=…] [labels=…]"
             "\n  TASK: a task of x2vlm list, or official (our weights under official names)"
         )
-    numbers = {
-        name: int(settings[name]) for name in ("image_size", "frames", "labels") if name in settings
-    }
+    sizes = ("image_size", "frames", "labels")
+    numbers = {name: whole(settings, name) for name in sizes if name in settings}
     report = change(plain[0], plain[1], to=settings["to"], tokenizer=settings.get("tokenizer", ""),
                     **numbers)  # fmt: skip
     print(report)
     return 0
-
-
-def board(words: list[str]) -> int:
-    """x2vlm board: tables from records."""
-    from x2vlm.cli.boards import board as show_board
-
-    return show_board(*split_words(words))
-
-
-def compare(words: list[str]) -> int:
-    """x2vlm compare: two or more runs on the same samples."""
-    from x2vlm.cli.boards import compare as show_comparison
-
-    return show_comparison(*split_words(words))
-
-
-def site(words: list[str]) -> int:
-    """x2vlm site: a static site."""
-    from x2vlm.cli.boards import site as make_site
-
-    return make_site(*split_words(words))
-
-
-def explain(words: list[str]) -> int:
-    """x2vlm explain: where a model looks."""
-    from x2vlm.cli.explain import explain as write_explanations
-
-    return write_explanations(words)
-
-
-def export(words: list[str]) -> int:
-    """x2vlm export: results as other harnesses and model cards hold them."""
-    from x2vlm.cli.boards import export as write_export
-
-    return write_export(*split_words(words))
-
-
-def data(words: list[str]) -> int:
-    """x2vlm data status|verify|download|shards|mini."""
-    from x2vlm.cli.data import data as about_data
-
-    return about_data(words)
-
-
-def submit(words: list[str]) -> int:
-    """x2vlm submit RUN: the official submission file."""
-    from x2vlm.cli.boards import submit as write_submission
-
-    return write_submission(*split_words(words))
 
 
 def reproduce(words: list[str]) -> int:

@@ -19,27 +19,24 @@ from benchmarks.records import load_records
 from benchmarks.registry import NAMES, get
 from benchmarks.shards import KINDS, build_shards
 from x2vlm.cli import DATA_HELP
+from x2vlm.cli.words import Settings, listed, split_words, take, whole, yes
 from x2vlm.data.shards import Format
 from x2vlm.errors import ConfigError, unknown
 from x2vlm.watch import EVERY, plain_watch, watch
 
-Settings = dict[str, str]
 FORMATS: dict[str, Format] = {f: f for f in ("jsonl", "jsonl.gz", "tar", "parquet")}
 SKIP: dict[str, OnError] = {"raise": "raise", "skip": "skip"}
 
 
 def data(words: Sequence[str]) -> int:
     """x2vlm data status|verify|download|shards|mini."""
-    settings = dict(word.split("=", 1) for word in words if "=" in word)
-    plain = [word for word in words if "=" not in word]
+    plain, settings = split_words(words)
     if len(plain) != 1:
         raise ConfigError(f"usage:\n{DATA_HELP}")
     if plain[0] not in ACTIONS:
         raise ConfigError(f"{unknown('data command', plain[0], ACTIONS)}\nusage:\n{DATA_HELP}")
     action, needed, more = ACTIONS[plain[0]]
-    for name in settings:
-        if name not in (*needed, *more):
-            raise ConfigError(unknown("setting", name, (*needed, *more)))
+    take(settings, *needed, *more)
     for name in needed:
         if not settings.get(name):
             raise ConfigError(f"{name}=… is missing\nusage:\n{DATA_HELP}")
@@ -69,22 +66,7 @@ def _folder(settings: Settings) -> Path:
 def _chosen(settings: Settings) -> tuple[Layout | None, tuple[str, ...]]:
     """The layout file, and the benchmarks that are meant: those named, or all."""
     layout = load_layout(settings["layout"]) if "layout" in settings else None
-    names = _list(settings, "benchmark") or NAMES
-    for name in names:
-        if name not in NAMES:
-            raise ConfigError(unknown("benchmark", name, NAMES))
-    return layout, names
-
-
-def _list(settings: Settings, name: str) -> tuple[str, ...]:
-    return tuple(filter(None, settings.get(name, "").split(",")))
-
-
-def _yes(settings: Settings, name: str, default: bool) -> bool:
-    value = settings.get(name, str(default)).lower()
-    if value not in ("true", "false"):
-        raise ConfigError(f"{name} is true or false, not {value!r}")
-    return value == "true"
+    return layout, listed(settings, "benchmark", "benchmark", NAMES) or NAMES
 
 
 def _status(settings: Settings) -> int:
@@ -111,7 +93,7 @@ def _verify(settings: Settings) -> int:
 def _download(settings: Settings) -> int:
     """Fetch, or (by default) say what would be fetched; the folder is made when it is not there."""
     known = table(Path(settings["table"])) if "table" in settings else table()
-    dry_run, names = _yes(settings, "dry_run", True), _list(settings, "benchmark")
+    dry_run, names = yes(settings, "dry_run", True), listed(settings, "benchmark")
     if not names and not dry_run:
         raise ConfigError(f"benchmark=NAME,… is missing; to choose from: {', '.join(known)}")
     root = Path(settings["data"])
@@ -165,13 +147,13 @@ def _shards(settings: Settings) -> int:
         raise ConfigError(f"on_error is raise or skip, not {on_error!r}")
     if settings["kind"] not in KINDS:
         raise ConfigError(unknown("kind of shards", settings["kind"], KINDS))
-    rows = settings.get("rows", "10000")
-    if not rows.isdecimal() or int(rows) < 1:
-        raise ConfigError(f"rows is a number of at least 1, not {rows!r}")
+    rows = whole(settings, "rows", 10_000)
+    if rows < 1:
+        raise ConfigError(f"rows is at least 1, not {rows}")
     built = build_shards(
-        settings["kind"], [Path(name) for name in _list(settings, "annotations")],
+        settings["kind"], [Path(name) for name in listed(settings, "annotations")],
         Path(settings["images"]), Path(settings["out"]), exclude=_held_out(settings),
-        inline=_yes(settings, "inline", True), rows_per_shard=int(rows), form=FORMATS[form],
+        inline=yes(settings, "inline", True), rows_per_shard=rows, form=FORMATS[form],
         on_error=SKIP[on_error], progress=watch,
     )  # fmt: skip
     for bad in built.skipped:
@@ -186,7 +168,7 @@ def _shards(settings: Settings) -> int:
 
 def _held_out(settings: Settings) -> frozenset[str]:
     """File names of the images of BENCHMARK:SPLIT,… below data=DIR: tested on, not trained on."""
-    wanted = _list(settings, "exclude")
+    wanted = listed(settings, "exclude")
     if wanted and "data" not in settings:
         raise ConfigError("exclude=BENCHMARK:SPLIT,… needs data=DIR, to know the images")
     found: set[str] = set()
@@ -209,7 +191,7 @@ def spellings(name: str) -> tuple[str, ...]:
 
 def _mini(settings: Settings) -> int:
     """Write the embedded world somewhere to look at, or to use as data=DIR."""
-    scale, seed = float(settings.get("scale", "1.0")), int(settings.get("seed", "0"))
+    scale, seed = float(settings.get("scale", "1.0")), whole(settings, "seed")
     write_world(Path(settings["out"]), seed, scale)
     print(settings["out"])
     return 0

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from x2vlm.errors import ConfigError, unknown
+from x2vlm.cli.words import take, whole, yes
+from x2vlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from x2vlm.api import Pretrained
@@ -46,9 +47,7 @@ def explain(words: Sequence[str]) -> int:
     setting = re.compile(r"[a-z]+(\.[a-z]+)?=")  # a text may hold "=" elsewhere
     plain = [word for word in words if not setting.match(word)]
     settings = dict(word.split("=", 1) for word in words if setting.match(word))
-    for name in settings:
-        if name not in KNOWN:
-            raise ConfigError(unknown("setting", name, KNOWN))
+    take(settings, *KNOWN)
     if "benchmark" in settings and not plain:
         questions = _of_benchmark(settings)
     elif len(plain) > 1 and "benchmark" not in settings:
@@ -57,7 +56,7 @@ def explain(words: Sequence[str]) -> int:
         raise ConfigError(USAGE)
     out = Path(settings.get("out", "explain"))
     pretrained, named = _model(settings)
-    layer = _whole("layer", settings["layer"]) if "layer" in settings else None
+    layer = whole(settings, "layer") if "layer" in settings else None
     regions = _regions(settings.get("regions", ""))
     for folder, found in write_studies(
         pretrained, named, questions, out, layer=layer, regions=regions
@@ -127,7 +126,7 @@ def _of_benchmark(settings: Mapping[str, str]) -> list[Question]:
     if not root.is_dir():
         raise ConfigError(f"data={root} is no folder; name the folder of the official files")
     split = settings.get("split") or benchmark.default_split()
-    limit = _whole("limit", settings.get("limit", "4"))
+    limit = whole(settings, "limit", 4)
     by_image: dict[str, list[Record]] = {}
     for record in load_records(benchmark, Files(root), split):
         by_image.setdefault(record.images[0].path, []).append(record)
@@ -152,23 +151,14 @@ def _model(settings: Mapping[str, str]) -> tuple[Pretrained, str]:
     from x2vlm.weights import new_model
 
     name, device = settings.get("model", "tiny"), settings.get("device", "cpu")
-    random = settings.get("model.random", "false").lower()
     tokenizer = settings.get("tokenizer", "")
-    if random not in ("true", "false"):
-        raise ConfigError(f"model.random is true or false, not {random!r}")
-    if random == "true":
+    if yes(settings, "model.random", False):
         torch.manual_seed(0)
         heads = {"heads": ("contrastive", "matching", "box")}
         model, text = new_model(name, heads, tokenizer=tokenizer)
         return Pretrained(model.to(device).eval(), text), f"{name}, random weights"
     weights = settings.get("checkpoint") or name
     return load(weights, tokenizer=tokenizer, device=device), Path(weights).name
-
-
-def _whole(name: str, text: str) -> int:
-    if not text.isdecimal():
-        raise ConfigError(f"{name} is a whole number from 0, not {text!r}")
-    return int(text)
 
 
 def _regions(text: str) -> list[Box]:

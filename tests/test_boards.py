@@ -1,0 +1,126 @@
+"""Commands about results, from the command line to the files they write."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from synthetic_runs import make_record, write_run
+
+from benchmarks.metrics.stats import Measure
+from benchmarks.plan import ModelChoice, Plan
+from x2vlm.cli import main
+from x2vlm.config import DataConfig, PredictConfig, TrainConfig
+
+N = 40
+SOURCE = """
+from benchmarks.base import Benchmark, Split
+from benchmarks.metrics import labels
+from x2vlm.types import Media, Record
+
+def read(files, split, language):
+    image = files.find("image", ["a.png"])
+    for i in range(40):
+        yield Record(str(i), (Media(str(image)),), (f"row {i}",), {"label": i % 2})
+
+MINE = Benchmark("mine", "classification", "My own", read, labels.score, "accuracy",
+                 {"test": Split("test")}, labels=lambda files: ["no", "yes"])
+"""
+
+
+def put(tmp_path: Path, name: str, right: int, **changes: object) -> Path:
+    """A run of a user's own benchmark whose first `right` answers are right."""
+    (tmp_path / "mine.py").write_text(SOURCE, encoding="utf-8")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    plan = Plan(
+        benchmark=f"{tmp_path / 'mine.py'}:MINE", model=ModelChoice(),
+        data=DataConfig(root=str(tmp_path)), train=TrainConfig(steps=1), predict=PredictConfig(),
+    )  # fmt: skip
+    config = json.loads(json.dumps(plan.to_dict()))
+    metrics = {"accuracy": Measure(100 * right / N, N, 1.0)}
+    record = make_record("mine", config=config, n=N, metrics=metrics, **changes)
+    rows = [{"id": str(i), "label": i % 2 if i < right else 1 - i % 2} for i in range(N)]
+    return write_run(tmp_path / "runs" / name, record, rows)
+
+
+def test_boards_are_printed_or_written_in_every_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = put(tmp_path, "a", 30)
+    assert main(["board", str(run)]) == 0
+    assert "75.00 ± 1.00" in capsys.readouterr().out
+    for kind in ("md", "csv", "tex", "json", "html"):
+        assert main(["board", str(run), f"format={kind}", f"out={tmp_path / 'out'}"]) == 0
+        assert (tmp_path / "out" / f"mini-overview.{kind}").stat().st_size > 0
+    assert main(["board", str(run), "board=video"]) == 0
+    assert "nothing to show" in capsys.readouterr().err
+
+
+def test_unverified_numbers_are_shown_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = {"text_r1": Measure(70.0, 5000, 0.6)}
+    record = make_record("coco_retrieval", headline="text_r1", metrics=metrics, suite="official")
+    run = write_run(tmp_path / "run", record)
+    shown = {}
+    for states in ("", "states=verified,memory,digitised,weak,conflicting"):
+        assert main(["board", str(run), "board=retrieval", *filter(None, [states])]) == 0
+        shown[states] = capsys.readouterr().out
+    plain, whole = shown.values()
+    assert "(paper)" in plain
+    assert whole.count("(paper)") > plain.count("(paper)")
+    assert "no source seen" in whole
+    assert "no source seen" not in plain
+    assert main(["board", str(run), "states=sure"]) == 1
+    assert "unknown state of published numbers 'sure'" in capsys.readouterr().err
+
+
+def test_a_comparison_says_who_is_who_and_lists_every_flip(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worse, better = put(tmp_path, "a", 20), put(tmp_path, "b", 38)
+    assert main(["compare", str(worse), str(better), f"out={tmp_path / 'out'}"]) == 0
+    shown = capsys.readouterr().out
+    assert f"A is {worse.as_posix()}, B is {better.as_posix()}." in shown
+    assert f"{better.as_posix()} is better" in shown
+    assert (tmp_path / "out" / "compare.md").read_text(encoding="utf-8") in shown
+    with (tmp_path / "out" / "flips.csv").open(encoding="utf-8") as file:
+        flips = list(csv.DictReader(file))
+    assert [row["id"] for row in flips] == [str(i) for i in range(20, 38)]
+    assert {row["change"] for row in flips} == {"gained"}
+
+
+def test_a_side_that_holds_a_split_twice_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = put(tmp_path, "s1", 20, seed=1)
+    put(tmp_path, "s2", 30, seed=2)
+    assert main(["compare", str(one.parent), str(one)]) == 1
+    assert "s1 and s2 are both of mini mine test" in capsys.readouterr().err
+
+
+def test_a_site_is_written_from_run_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "a", 30)
+    assert main(["site", str(tmp_path / "runs"), f"out={tmp_path / 'site'}"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "site" / "index.html")
+    assert (tmp_path / "site" / "run-a.html").is_file()
+
+
+def test_an_export_holds_what_other_tools_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "a", 30)
+    limited = put(tmp_path, "b", 30, limit=N, seed=7)
+    out = tmp_path / "out"
+    assert main(["export", str(tmp_path / "runs/a"), f"out={out}", "name=mine"]) == 0
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert results["results"]["mine_test"]["accuracy,none"] == 75.0
+    assert len((out / "samples_mine_test.jsonl").read_text(encoding="utf-8").splitlines()) == N
+    card = yaml.safe_load((out / "model-index.yaml").read_text(encoding="utf-8"))
+    assert card["model-index"][0]["name"] == "mine"
+    assert main(["export", str(limited), f"out={out}"]) == 1
+    assert "no record may stand on a model card" in capsys.readouterr().err

@@ -1,0 +1,51 @@
+"""Words of commands that hydra does not compose: split, held against what is known, and read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from x2vlm.errors import ConfigError, unknown
+
+Settings = dict[str, str]
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], Settings]:
+    """Plain words and key=value settings."""
+    plain = [word for word in words if "=" not in word]
+    settings = dict(word.split("=", 1) for word in words if "=" in word)
+    return plain, settings
+
+
+def take(settings: Iterable[str], *known: str) -> None:
+    """ConfigError for a setting the command does not have."""
+    for name in settings:
+        if name not in known:
+            raise ConfigError(unknown("setting", name, known))
+
+
+def listed(
+    settings: Mapping[str, str], name: str, what: str = "", known: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """The parts of a comma list; ConfigError for one that is not among `known`, if given."""
+    found = tuple(filter(None, settings.get(name, "").split(",")))
+    known = tuple(known)
+    for part in found:
+        if known and part not in known:
+            raise ConfigError(unknown(what, part, known))
+    return found
+
+
+def whole(settings: Mapping[str, str], name: str, default: int = 0) -> int:
+    """A whole number from 0."""
+    text = settings.get(name, str(default))
+    if not text.isdecimal():
+        raise ConfigError(f"{name} is a whole number from 0, not {text!r}")
+    return int(text)
+
+
+def yes(settings: Mapping[str, str], name: str, default: bool) -> bool:
+    """true or false."""
+    text = settings.get(name, str(default)).lower()
+    if text not in ("true", "false"):
+        raise ConfigError(f"{name} is true or false, not {text!r}")
+    return text == "true"
