@@ -16,6 +16,14 @@ from x2vlm.errors import ConfigError, unknown
 
 PROTOCOLS = ("zero-shot", "fine-tuned", "few-shot", "translate-test", "transfer")
 """how a score can come about; a note may follow a colon ("fine-tuned:en"), a variant a plus"""
+VARIANTS = {
+    ("options", "variant", "crops"): "crop",
+    ("options", "score", "matching"): "matching-head",
+    ("options", "rule", "chain"): "chain-rule",
+    ("scoring", "variant", "x2vlm"): "scorer-x2vlm",
+    ("scoring", "variant", "always"): "scorer-always",
+}
+"""settings that make another protocol, and what the record calls it: boards never mix two"""
 _DATA = re.compile(r"_(\d+[mb])(?=[_.]|$)", re.IGNORECASE)
 
 
@@ -75,6 +83,8 @@ class Plan(Settings):
     """empty: the first language of the benchmark"""
     options: Mapping[str, Any] = field(default_factory=dict)
     """options of the task, over the benchmark's own"""
+    scoring: Mapping[str, Any] = field(default_factory=dict)
+    """options of the metric, such as variant: x2vlm for VQA (metrics/answers.py)"""
     floor: float | None = None
     """the headline this run is expected to reach; a table marks a miss"""
     seed: int = 42
@@ -97,11 +107,20 @@ class Plan(Settings):
 
     @property
     def told_protocol(self) -> str:
-        """What the record says: of a checkpoint that is only evaluated, how it was made."""
+        """What the record says: of a checkpoint that is only evaluated, how it was made; then the
+        variants, as in "zero-shot+crop"."""
+        told = self.protocol.removeprefix("evaluate:")
         if self.protocol in ("evaluate", "fine-tuned"):
             several = len(self.value().languages) > 1
-            return f"fine-tuned:{'+'.join(self.training_languages())}" if several else "fine-tuned"
-        return self.protocol.removeprefix("evaluate:")
+            told = f"fine-tuned:{'+'.join(self.training_languages())}" if several else "fine-tuned"
+        return "+".join([told, *self._variants(told)])
+
+    def _variants(self, told: str) -> list[str]:
+        """Names of the variants in use that the protocol does not name already."""
+        groups = {"options": self.options, "scoring": self.scoring}
+        found = [v for (group, name, value), v in VARIANTS.items()
+                 if groups[group].get(name) == value]  # fmt: skip
+        return [variant for variant in found if variant not in told.split("+")]
 
     @property
     def suite(self) -> str:

@@ -27,7 +27,7 @@ from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.data.video import decoder_info
-from x2vlm.errors import ConfigError, DataError
+from x2vlm.errors import ConfigError, DataError, NoFileError
 from x2vlm.model import checkpoint
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
@@ -60,23 +60,26 @@ class Run:
         return self.plan.files(self.root)
 
     def _protocol(self) -> str:
-        """The plan's protocol, with "auto" decided by what the data folder holds."""
+        """The plan's protocol, with "auto" decided by what the data folder holds. A training file
+        that is there and broken is an error, not a reason to go without."""
         if self.plan.protocol != "auto":
             return self.plan.protocol
         if self.benchmark.task in ZERO_SHOT:
             return "zero-shot"
         split = self.plan.train_split or self.benchmark.first("train")
         try:
-            if split and next(iter(self._read(split, 1)), None) is not None:
+            language = self.plan.training_languages()[0]
+            rows = self.benchmark.read(self.files(), split, language) if split else ()
+            if next(iter(rows), None) is not None:
                 return "fine-tuned"
-        except DataError as error:
+        except NoFileError as error:
             log.info("no training split here (%s): evaluating without fine-tuning", error.what)
         return "zero-shot"
 
-    def _read(self, split: str, limit: int | None) -> list[Record]:
-        """Records to train on, or to select weights by."""
+    def _read(self, split: str, limit: int | None, files: Files | None = None) -> list[Record]:
+        """Records to train on, or to select weights by. files: gathers what is left out."""
         languages = self.plan.training_languages()
-        return load_records(self.benchmark, self.files(), split, languages, limit)
+        return load_records(self.benchmark, files or self.files(), split, languages, limit)
 
     def _evaluated(self) -> tuple[list[Record], Files]:
         """The records of the evaluated split, held against the official counts, and their files."""
@@ -100,12 +103,15 @@ class Run:
             raise ConfigError(
                 f"{self.benchmark.name} has no training split; use protocol=zero-shot"
             )
-        records = check_media(self._read(split, self.plan.data.limit), self.files())
+        files = self.files()
+        records = check_media(self._read(split, self.plan.data.limit, files), files)
         settings = replace(self.plan.train, seed=self.plan.seed)
+        # How the model is spread over processes changes no result.
+        decisive = {name: v for name, v in settings.to_dict().items() if name != "shard"}
         stage = Stage(self.folder, "train", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": self.model.source(),
-            "model": self.model.shape(), "train": settings, "options": self.model.options,
+            "model": self.model.shape(), "train": decisive, "options": self.model.options,
             "code": checkpoint.FORMAT,
         })  # fmt: skip
         out = self.folder / "model.safetensors"
@@ -115,16 +121,22 @@ class Run:
         started = time.monotonic()
         task = self.model.task(None)
         task.model.train()
-        result = self._fit(task, records, settings)
+        result, unreadable = self._fit(task, records, settings)
         if not result.finished:
             raise KeyboardInterrupt
         if distributed.is_main():
             checkpoint.save(task.model, out, tokenizer=task.tokenizer.to_json())
-            stage.finish(seconds=time.monotonic() - started, steps=result.step, best=result.best)
+            stage.finish(
+                seconds=time.monotonic() - started, steps=result.step, best=result.best,
+                skipped=[*files.skipped, *unreadable],
+            )  # fmt: skip
         distributed.barrier()
         return out
 
-    def _fit(self, task: Task, records: Sequence[Record], settings: TrainConfig) -> Any:
+    def _fit(
+        self, task: Task, records: Sequence[Record], settings: TrainConfig
+    ) -> tuple[Any, list[dict[str, str]]]:
+        """The result of training, and the records no process could read, each once."""
         source = RecordSource(
             task, records, settings, frames=self.plan.model.frames,
             on_error=self.plan.data.on_error,
@@ -133,11 +145,13 @@ class Run:
         if steps is None:
             assert settings.epochs is not None
             steps = max(1, round(settings.epochs * source.steps_per_epoch))
-        return train(
+        result = train(
             task, source, settings, self.folder, total_steps=steps, log=log.info,
             validate=self._validation(task) if settings.eval_every else None,
             higher_is_better=self.benchmark.headline not in self.benchmark.lower_is_better,
         )  # fmt: skip
+        shares = distributed.all_gather_objects(source.skipped)
+        return result, list({row["id"]: row for share in shares for row in share}.values())
 
     def _validation(self, task: Task) -> Callable[[], float] | None:
         """The headline metric on the validation split, to select weights by; test stays unseen."""
@@ -233,6 +247,7 @@ class Run:
             },
             skipped=(*files.skipped, *noted["skipped"]), video=noted["video"],
             data={"fingerprint": fingerprint(records), "notes": files.notes,
+                  "train_skipped": Stage(self.folder, "train", {}).note().get("skipped", []),
                   "partial": {role: path.name for role, path in files.partial().items()},
                   "missing_languages": missing_languages(self.benchmark, split, records)},
         )  # fmt: skip
@@ -243,7 +258,9 @@ class Run:
         rows = predictions.stream(path, self.benchmark.task)
         labels = self.benchmark.labels(self.files()) if self.benchmark.labels else None
         limited = self.plan.data.limit is not None
-        return score_split(self.benchmark, records, rows, labels=labels, limited=limited)
+        return score_split(
+            self.benchmark, records, rows, labels=labels, limited=limited, **self.plan.scoring
+        )
 
 
 def _without(records: Sequence[Record], skipped: Iterable[Mapping[str, str]]) -> list[Record]:

@@ -38,6 +38,26 @@ def test_what_a_protocol_does_and_what_the_record_says(
     assert (chosen.trains, chosen.told_protocol) == (trains, told)
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "protocol", "settings", "told"),
+    [
+        ("ovad", "zero-shot", {"options": {"variant": "crops"}}, "zero-shot+crop"),
+        ("ovad", "zero-shot+crop", {"options": {"variant": "crops"}}, "zero-shot+crop"),
+        ("ovad", "zero-shot", {"options": {"variant": "regions"}}, "zero-shot"),
+        ("ovad", "zero-shot", {"options": {"variant": "crops", "score": "matching"}},
+         "zero-shot+crop+matching-head"),
+        ("vqav2", "fine-tuned", {"options": {"rule": "chain"}}, "fine-tuned+chain-rule"),
+        ("vqav2", "evaluate", {"scoring": {"variant": "x2vlm"}}, "fine-tuned+scorer-x2vlm"),
+        ("vqav2", "fine-tuned", {"scoring": {"variant": "official"}}, "fine-tuned"),
+        ("coco_retrieval", "zero-shot", {"options": {"k": 16}}, "zero-shot"),
+    ],
+)  # fmt: skip
+def test_variants_are_protocols_of_their_own(
+    benchmark: str, protocol: str, settings: dict[str, dict[str, str]], told: str
+) -> None:
+    assert plan(benchmark, protocol, **settings).told_protocol == told
+
+
 def test_the_languages_that_were_trained_on_are_told() -> None:
     chosen = plan("multi30k", "evaluate", train_languages=["de", "fr"])
     assert chosen.told_protocol == "fine-tuned:de+fr"

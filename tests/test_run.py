@@ -163,3 +163,36 @@ def test_languages_that_are_not_there_are_left_out_and_told(
     assert "averages without fr" in flags_of(record)["partial"]
     assert "mean_recall/de" in record.metrics
     assert "mean_recall/fr" not in record.metrics
+
+
+def test_bad_rows_are_left_out_counted_named_and_marked(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One bad row and one bad image each, to train on and to evaluate."""
+    data = tmp_path / "data"
+    shutil.copytree(world / "nlvr2", data / "nlvr2")
+    shutil.copytree(world / "images" / "nlvr2", data / "images" / "nlvr2")
+    for name, folder in (("train", "train"), ("test1", "test1")):
+        file = data / "nlvr2" / f"{name}.json"
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        rows[0]["label"] = "perhaps"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        picture = rows[-1]["identifier"].rpartition("-")[0] + "-img0.png"
+        found = next((data / "images" / "nlvr2" / folder).rglob(picture))
+        found.write_bytes(b"")
+    arguments = [word for word in words("nlvr2", data, tmp_path) if not word.startswith("limit")]
+    arguments += ["train.steps=8", "train.batch_size=8"]  # more than one pass over the records
+    assert main(["run", *arguments]) == 1
+    message = capsys.readouterr().err
+    assert "train.json:1" in message
+    assert "'perhaps'" in message
+    assert "on_error=skip" in message
+    assert main(["run", *arguments, "on_error=skip"]) == 0
+    record = ResultRecord.read(tmp_path / "run" / "record.json")
+    for skipped in (record.skipped, record.data["train_skipped"]):
+        told = [f"{row['source']}: {row['reason']}" for row in skipped]
+        assert "1: field 'label' is 'perhaps'" in told[0]
+        assert all("img0.png: file is empty" in line for line in told[1:])
+        assert len(told) > 1
+    assert "rows were skipped" in flags_of(record)["partial"]
+    assert "training rows were skipped" in capsys.readouterr().out

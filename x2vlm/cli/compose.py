@@ -13,7 +13,7 @@ from x2vlm.errors import ConfigError
 if TYPE_CHECKING:
     from benchmarks.pretrain import PretrainPlan
 
-OPEN = ("file.", "options.", "cluster.", "pretrain.")
+OPEN = ("file.", "options.", "scoring.", "cluster.", "pretrain.")
 """below these the tree takes any name; it is checked where it is used"""
 CONF = Path(__file__).resolve().parents[2] / "benchmarks" / "conf"
 
@@ -87,6 +87,7 @@ def plan(tree: dict[str, Any]) -> Plan:
         data=data,
         train=train,
         predict=PredictConfig.from_dict(tree["predict"]),
+        scoring=tree["scoring"] or {},
         floor=tree["floor"],
         seed=tree["seed"],
         out=tree["out"],

@@ -61,6 +61,8 @@ def summary(record: ResultRecord, folder: Path) -> str:
         lines.append(f"  limited to {record.limit} records: not a result of the benchmark")
     if record.skipped:
         lines.append(f"  {len(record.skipped)} rows were skipped, first {record.skipped[0]}")
+    if left_out := record.data.get("train_skipped"):
+        lines.append(f"  {len(left_out)} training rows were skipped, first {left_out[0]}")
     if record.model.get("new_heads"):
         lines.append(
             "  its head is untrained (no fine-tuning, none in the checkpoint): chance level"
