@@ -9,7 +9,9 @@ rows are all on disk are not asked again, and the others are cut as before, so r
 
 from __future__ import annotations
 
+import logging
 import shutil
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ from x2vlm.tasks.base import Task
 from x2vlm.tasks.features import largest_batch
 from x2vlm.types import Record
 from x2vlm.watch import watch
+
+log = logging.getLogger("x2vlm")
 
 
 class Asking:
@@ -53,9 +57,16 @@ class Asking:
             _make_room(shares, "" if key is None else mark)
         distributed.barrier()
         skipped: list[Skipped] = []
+        started, waited = time.monotonic(), 0.0
         with Writer(names[distributed.rank()], self.benchmark.task) as writer:
             for gallery in self.galleries(records):
-                self._ask(task, gallery, size, writer, skipped)
+                waited += self._ask(task, gallery, size, writer, skipped)
+        seconds = time.monotonic() - started
+        log.info(
+            "%d records asked in %.1f s, %.0f %% of it waiting for pictures to be decoded "
+            "(predict.workers=%d)",
+            len(records), seconds, 100 * waited / max(seconds, 1e-9), self.plan.predict.workers,
+        )  # fmt: skip
         told = distributed.all_gather_objects(skipped)  # so every share is complete now
         count = 0
         if distributed.is_main():
@@ -88,7 +99,8 @@ class Asking:
         size: int,
         writer: Writer,
         skipped: list[Skipped],
-    ) -> None:
+    ) -> float:
+        """Ask, and write what is new; the seconds spent waiting for decoded data."""
         share = share_of(records, distributed.rank(), distributed.world())
         loader = evaluation_loader(
             task, unfinished(share, size, writer.done), batch_size=size,
@@ -99,6 +111,7 @@ class Asking:
             for row in task.predict(loader):
                 if writer.done.isdisjoint(keys(row)):
                     writer.write(row)
+        return loader.wait_seconds
 
 
 def unfinished(records: Sequence[Record], size: int, done: Collection[Key]) -> list[Record]:

@@ -1,6 +1,9 @@
 """Predictions on their way to the file: from any number of processes, killed or not, row by row."""
 
 import contextlib
+import logging
+import re
+import time
 import tracemalloc
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -181,3 +184,26 @@ def test_memory_does_not_grow_with_the_rankings(tmp_path: Path) -> None:
     assert sizes[1] > 20 * sizes[0]
     for stage, few, many in zip(("written", "scored"), short, long, strict=True):
         assert many - few < 1_000_000, stage
+
+
+def test_the_share_of_waiting_for_pictures_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(Answers):
+        def transform(self, train: bool) -> Any:
+            prepare = super().transform(train)
+
+            def slowly(record: Record, *rest: object) -> Sample:
+                time.sleep(0.005)
+                sample: Sample = prepare(record, *rest)
+                return sample
+
+            return slowly
+
+    task: Any = Slow()
+    with caplog.at_level(logging.INFO, "x2vlm"):
+        asking("answering").write(tmp_path / "predictions.jsonl", task, RECORDS)
+    (told,) = [text for text in caplog.messages if "waiting for pictures" in text]
+    share = re.fullmatch(r"20 records asked in [\d.]+ s, (\d+) % of it .*workers=0\)", told)
+    assert share is not None
+    assert 50 <= int(share[1]) <= 100

@@ -80,14 +80,12 @@ def same(ours: Sequence[Batch], theirs: Sequence[Batch]) -> bool:
 # Evaluation
 
 
-@given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 8), st.booleans())
+@given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 8))
 @settings(max_examples=80, deadline=None)
-def test_every_record_once_over_all_ranks(n: int, size: int, world: int, by_length: bool) -> None:
+def test_every_record_once_over_all_ranks(n: int, size: int, world: int) -> None:
     seen: list[str] = []
     for rank in range(world):
-        loader = evaluation_loader(
-            Blank(), blanks(n), batch_size=size, rank=rank, world=world, by_length=by_length
-        )
+        loader = evaluation_loader(Blank(), blanks(n), batch_size=size, rank=rank, world=world)
         batches = list(loader)
         assert len(loader) == len(batches)
         seen += [index for batch in batches for index in batch.ids]
@@ -104,11 +102,6 @@ def test_evaluation_keeps_order_and_shares_images(records: list[Record], workers
     assert loader.samples == 21
     assert loader.wait_seconds > 0
     assert same(batches, list(loader)), "a loader may be walked again"
-
-
-def test_by_length_sorts_the_texts(records: list[Record]) -> None:
-    loader = evaluation_loader(TASK, records, batch_size=3, by_length=True)
-    assert [batch.ids[0] for batch in loader] == [f"{i}:0" for i in range(6, -1, -1)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

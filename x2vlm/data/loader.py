@@ -87,19 +87,15 @@ def evaluation_loader(
     world: int = 1,
     on_error: OnError = "raise",
     skipped: list[Skipped] | None = None,
-    by_length: bool = False,
 ) -> EvaluationLoader:
     """Batches of this rank's share of `records`, each record once, without padding.
 
     The shares are contiguous, so records of one image stay together. frames: of each video.
     on_error: "raise" a MediaError that names file and row, or "skip" and append
-    {"id", "source", "reason"} to `skipped`. by_length: order by the length of the first text, so
-    that a batch pads little. len(loader) is the number of batches, those that are wholly
-    unreadable included; the loader may be iterated again.
+    {"id", "source", "reason"} to `skipped`. len(loader) is the number of batches, those that are
+    wholly unreadable included; the loader may be iterated again.
     """
     share = share_of(records, rank, world)
-    if by_length:
-        share = sorted(share, key=lambda record: len(record.texts[0]) if record.texts else 0)
     return EvaluationLoader(
         task, share, batch_size, workers, frames, on_error, [] if skipped is None else skipped
     )
