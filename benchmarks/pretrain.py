@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.mini.home import mini_root
 from benchmarks.record import hardware, json_ready, packages, revision, sha256, write_atomically
+from benchmarks.weights import device_name, find_device
 from x2vlm import distributed
 from x2vlm.config import Settings, TrainConfig
 from x2vlm.data.augment import COLOUR, RandAugment
@@ -111,6 +112,8 @@ class PretrainPlan(Settings):
     frames: int = 3
     temporal_positions: bool = True
     """learned ones, in models that see videos"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1"""
     out: str = "runs"
     name: str = ""
 
@@ -144,6 +147,7 @@ def pretrain(plan: PretrainPlan) -> Path:
     if _made(plan, out):
         log.info("%s: pre-trained already", out)
         return out
+    device = find_device(plan.device)
     tokenizer = load_tokenizer(plan.tokenizer or ASSETS / f"{plan.model}-tokenizer.json")
     streams = plan.used_streams()
     torch.manual_seed(plan.train.seed)
@@ -152,7 +156,7 @@ def pretrain(plan: PretrainPlan) -> Path:
         localise=plan.localise, align_regions=plan.align_regions,
         weights={**{s.kind: s.weight for s in streams.values()}, **plan.loss_weights},
     )  # fmt: skip
-    task.model.to(distributed.local_device())
+    task.model.to(device)
     source = MixedSource(
         {key: _part(plan, row, task.model.config, tokenizer) for key, row in streams.items()},
         seed=plan.train.seed, micro_batch=plan.train.micro_batch or 0,
@@ -239,8 +243,14 @@ def _made(plan: PretrainPlan, out: Path) -> bool:
     if not (out.is_file() and note.is_file()):
         return False
     made = json.loads(note.read_text(encoding="utf-8"))
-    same = made["plan"] == json.loads(json.dumps(json_ready(plan)))
+    same = _decisive(made["plan"]) == _decisive(json.loads(json.dumps(json_ready(plan))))
     return same and bool(made["sha256"] == sha256(out))
+
+
+def _decisive(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan as plain values, without what only says where it is computed."""
+    train = {name: value for name, value in plan["train"].items() if name != "shard"}
+    return {**{name: value for name, value in plan.items() if name != "device"}, "train": train}
 
 
 def _write(
@@ -252,7 +262,8 @@ def _write(
     made: dict[str, Any] = {
         "weights": out.name, "sha256": sha256(out), "parameters": count_parameters(model),
         "plan": plan.to_dict(), "losses": dict(losses), "seconds": round(seconds),
-        "revision": revision(), "packages": packages(), "hardware": hardware(),
+        "revision": revision(), "packages": packages(),
+        "hardware": hardware(model.device.type, device_name(model.device)),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
     text = json.dumps(json_ready(made), indent=1, allow_nan=False)

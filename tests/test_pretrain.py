@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from benchmarks.pretrain import PretrainPlan, StreamConfig, first_model, pretrain
 from tests import pretraining_world as world
 from tests.test_towers import beit, public
+from x2vlm.cli.compose import compose, pretrain_plan
 from x2vlm.config import TrainConfig
 from x2vlm.data.text import load_tokenizer
 from x2vlm.errors import CheckpointError, ConfigError
@@ -32,6 +33,7 @@ TRAIN = TrainConfig(steps=1, batch_size=8, lr=1e-3, drop_path=0.0, log_every=1)
 
 
 def plan(model: str = "tiny", **values: Any) -> PretrainPlan:
+    values.setdefault("device", "cpu")
     return PretrainPlan(model, TRAIN, values.pop("streams", STREAMS), **values)
 
 
@@ -152,12 +154,23 @@ def test_a_run_writes_weights_and_is_reused(files: Path, tmp_path: Path) -> None
     out = pretrain(chosen)
     made = json.loads(out.with_suffix(".json").read_text())
     assert set(made["losses"]) >= {"image_mlm", "region_giou", "video_matching"}
+    assert made["hardware"]["device"] == "cpu"
     shutil.rmtree(data)
     assert pretrain(chosen) == out  # nothing is read again
+    elsewhere = replace(chosen, device="cuda", train=replace(TRAIN, shard=True))
+    assert pretrain(elsewhere) == out  # where it is computed makes no other weights
     assert json.loads(out.with_suffix(".json").read_text()) == made
     world.write_shards(data)
     with pytest.raises(ConfigError, match="other settings"):
         pretrain(replace(chosen, train=replace(TRAIN, lr=1e-4)))
+
+
+def test_the_device_of_the_command_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = pretrain_plan(compose(["experiment=pretrain_mini_tiny", "device=cuda:1"]))
+    assert chosen.device == "cuda:1"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="torch finds no GPU"):
+        pretrain(plan(out=str(tmp_path), device="cuda:1"))
 
 
 def test_without_both_region_objectives_no_region_is_read(tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from tests import toy
+from tests import processes, toy
 from x2vlm.config import TrainConfig
 from x2vlm.errors import ConfigError, TrainingError
 from x2vlm.train import state
+from x2vlm.train.session import Session
 from x2vlm.train.step import OutOfMemoryError
 from x2vlm.train.trainer import train
 
@@ -83,6 +85,72 @@ def test_auto_batch_gives_up_at_one_sample(tmp_path: Path) -> None:
     config = replace(CONFIG, auto_batch=True)
     with pytest.raises(OutOfMemoryError, match="1 samples"):
         train(task, toy.Batches(size=4), config, tmp_path, total_steps=2)
+
+
+class TooLargeInOne(TooLarge):
+    """The same in the second process alone, with both losses, so that processes wait in each."""
+
+    def loss(self, batch):  # type: ignore[no-untyped-def]
+        fits = os.environ["RANK"] != "1"
+        return toy.Toy.loss(self, batch) if fits else super().loss(batch)
+
+
+def in_one(folder: Path, config: TrainConfig, micro: int) -> tuple[int, list[str], Any]:
+    """Micro-batches at the end, what was logged, the weights."""
+    fits, lines = toy.task(), list[str]()
+    task = TooLargeInOne(fits.model, fits.tokenizer)
+    source = toy.Batches(size=8, micro=micro)
+    train(task, source, config, folder, total_steps=3, log=lines.append)
+    return source.micro, lines, [p.detach() for p in task.model.parameters()]
+
+
+def test_processes_halve_together(tmp_path: Path) -> None:
+    """What the rehearsals draw and leave changes nothing: bit-equal to small batches at once."""
+    config = replace(CONFIG, auto_batch=True, drop_path=0.3)
+    found = processes.run(in_one, 2, tmp_path, tmp_path / "auto", config, 0)
+    assert [micro for micro, *_ in found] == [2, 2]
+    halved = [line for line in found[0][1] if "micro-batches are halved" in line]
+    assert len(halved) == 2  # from 8 to 4, which is the process's share, to 2
+    for what in ("step 0", "in process 1", "4 samples", "train.micro_batch"):
+        assert all(what in line for line in halved)
+    plain = replace(config, auto_batch=False)
+    for (*_, theirs), (*_, ours) in zip(
+        processes.run(in_one, 2, tmp_path, tmp_path / "small", plain, 2), found, strict=True
+    ):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def refused(folder: Path) -> tuple[str, bool]:
+    """The error of a process when nothing can be halved."""
+    config, task = replace(CONFIG, auto_batch=True), too_large()
+    with pytest.raises(OutOfMemoryError) as caught:
+        train(task, Whole(size=6), config, folder, total_steps=3)
+    return str(caught.value), caught.value.everywhere
+
+
+class Whole(toy.Batches):
+    """Batches that cannot be cut."""
+
+    def halve(self) -> bool:
+        return False
+
+
+def test_all_processes_stop_when_no_batch_can_be_halved(tmp_path: Path) -> None:
+    found = processes.run(refused, 2, tmp_path, tmp_path / "run")
+    assert all(everywhere for _, everywhere in found)
+    assert found[0] == found[1]
+    assert "in process 0" in found[0][0]
+    assert "train.auto_batch" not in found[0][0]  # it is set already
+
+
+def test_a_process_that_fails_alone_does_not_halve(tmp_path: Path) -> None:
+    """The others wait for it inside the step: going back would hang all."""
+    task = toy.task()
+    config = replace(CONFIG, auto_batch=True)
+    session = Session(task, toy.Batches(), config, tmp_path, print)
+    alone = OutOfMemoryError("step 3: out of memory", everywhere=False)
+    with pytest.raises(OutOfMemoryError, match="step 3"):
+        session.smaller_batches(alone, {"step": 0})
 
 
 def test_other_errors_pass_through(tmp_path: Path) -> None:

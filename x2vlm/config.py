@@ -85,6 +85,8 @@ class TrainConfig(Settings):
     deterministic: bool = True
     auto_batch: bool = False
     """on out of memory halve the micro-batch and keep the global batch"""
+    shard: bool = False
+    """cut weights, gradients and optimiser state over the processes (FSDP2); no effect on one"""
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -95,6 +97,18 @@ class TrainConfig(Settings):
             raise ConfigError("train.micro_batch must be between 1 and train.batch_size")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"train.ema must be in [0, 1), got {self.ema}")
+        if self.shard:
+            self._check_shard()
+
+    def _check_shard(self) -> None:
+        for name in ("ema", "compile", "auto_batch"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"train.shard=true does not go with train.{name}={getattr(self, name)}\n"
+                    f"  to do: switch one of them off"
+                )
+        if self.precision == "float16":
+            raise ConfigError("train.shard=true needs train.precision=bfloat16 or float32")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,33 @@ from torch import Tensor
 
 T = TypeVar("T")
 
+_apart = False
+"""whether this process works by itself for now (see `apart`)"""
+
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if _joined() else 0
 
 
 def world() -> int:
     """How many processes there are."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if _joined() else 1
+
+
+def _joined() -> bool:
+    return not _apart and dist.is_available() and dist.is_initialized()
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Every function here works as with one process for the block, so that nobody waits."""
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
 
 
 def is_main() -> bool:

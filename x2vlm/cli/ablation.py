@@ -84,7 +84,8 @@ class AblationPlan(Settings):
         steps = () if self.steps is None else (f"train.steps={self.steps}",)
         return Job(f"pre-training {variant}, seed {seed}", (
             "train", f"experiment={self.pretrain}", f"seed={seed}", f"out={self.folder}",
-            f"name={name}", *steps, *self.variants[variant].pretrain, *self.common,
+            f"name={name}", f"device={self.device}", *steps, *self.variants[variant].pretrain,
+            *self.common,
         ), self.folder / name / "console.txt")  # fmt: skip
 
     def run(self, variant: str, seed: int, benchmark: str) -> Job:

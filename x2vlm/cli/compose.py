@@ -115,6 +115,7 @@ def pretrain_plan(tree: dict[str, Any]) -> PretrainPlan:
             "data": tree["data"] or "",
             "out": tree["out"],
             "name": tree["name"] or "",
+            "device": tree["device"],
             **values,
         }
     )

@@ -62,7 +62,7 @@ def eval_all(
         print("no weights ship with this version: pre-training first (about half an hour)")
         pretrain = True
     if pretrain:
-        settings += _pretrain(out, seed)
+        settings += _pretrain(out, seed, device)
     count = jobs or processes(device)
     print(f"{len(chosen)} benchmarks, {count} at a time, below {out}", flush=True)
     longest_first = sorted(chosen, key=_steps, reverse=True)  # to fill the cores to the end
@@ -81,11 +81,11 @@ def _world() -> None:
     print(f"  {mini_root()}", flush=True)
 
 
-def _pretrain(out: Path, seed: int) -> list[str]:
+def _pretrain(out: Path, seed: int, device: str) -> list[str]:
     """Pre-train both tiny models; the setting that makes runs start from them."""
     for name in MODELS:
         words = [f"experiment=pretrain_mini_{name.replace('-', '_')}", f"seed={seed}", f"out={out}",
-                 f"name={name}"]  # fmt: skip
+                 f"name={name}", f"device={device}"]  # fmt: skip
         code = subprocess.call([sys.executable, "-m", "x2vlm", "train", *words])
         if code:
             raise Error(f"pre-training of {name} failed; its messages are above")

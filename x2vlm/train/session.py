@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from x2vlm.errors import ConfigError
 from x2vlm.model.x2vlm import X2VLM
 from x2vlm.tasks.base import Task
 from x2vlm.train import state
+from x2vlm.train.shard import Shards
 from x2vlm.train.source import Source
-from x2vlm.train.step import Step
+from x2vlm.train.step import OutOfMemoryError, Step
 
 OPERATIONAL = frozenset({
     "workers", "save_every", "keep_last", "eval_every", "log_every", "auto_batch", "micro_batch",
-    "checkpoint_gradients", "compile", "trackers",
+    "checkpoint_gradients", "compile", "trackers", "shard",
 })  # fmt: skip
 """settings that may differ when a run is resumed"""
 
@@ -46,9 +47,10 @@ class Session:
         log: Callable[[str], None],
     ) -> None:
         state.seed_everything(config.seed + distributed.rank(), config.deterministic)
+        self.shards = Shards(task) if config.shard and distributed.world() > 1 else None
         prepare(task.model, config)
         self.task, self.source, self.config, self.log = task, source, config, log
-        self.step = Step(task, config, log)
+        self.step = Step(task, config, log, self.shards)
         self.average = _average(task.model, config.ema)
         self.checkpoints = state.Checkpoints(folder, config.keep_last, log)
         self.best: float | None = None
@@ -63,8 +65,14 @@ class Session:
         if found is None:
             return 0
         self._same_settings(found)
-        load_model(self.task.model, found.weights)
-        self.step.optimiser.load_state_dict(found.state["optimiser"])
+        if self.shards is None:
+            load_model(self.task.model, found.weights)
+            self.step.optimiser.load_state_dict(found.state["optimiser"])
+        else:
+            with self.shards.together():
+                load_model(self.task.model, found.weights)
+                self.shards.take_weights()
+            self.shards.load_state(self.step.optimiser, found.state["optimiser"])
         self.step.scaler.load_state_dict(found.state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(found.state["average"])
@@ -98,26 +106,33 @@ class Session:
         """Write a checkpoint; every process hands over its generators and data position."""
         ours = {"random": state.random_state(), "source": self.source.state_dict()}
         processes = distributed.all_gather_objects(ours)
-        if distributed.is_main():
-            row = {
-                "step": step,
-                "optimiser": self.step.optimiser.state_dict(),
-                "scaler": self.step.scaler.state_dict(),
-                "average": None if self.average is None else self.average.state_dict(),
-                "processes": processes,
-                "evaluated": self._evaluated,
-                "config": self.config.to_dict(),
-                "revision": revision(),
-                "torch": str(torch.__version__),
-            }
-            self.checkpoints.save(step, partial(write_weights, self.task.model), row)
+        optimiser = self.step.optimiser
+        moments = self.shards.whole_state(optimiser) if self.shards else optimiser.state_dict()
+        row = {
+            "step": step,
+            "optimiser": moments,
+            "scaler": self.step.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "processes": processes,
+            "evaluated": self._evaluated,
+            "config": self.config.to_dict(),
+            "revision": revision(),
+            "torch": str(torch.__version__),
+        }
+        with self.whole():
+            if distributed.is_main():
+                self.checkpoints.save(step, partial(write_weights, self.task.model), row)
         distributed.barrier()
+
+    def whole(self) -> AbstractContextManager[None]:
+        """The whole model in the task for the block; every process must enter."""
+        return self.shards.together() if self.shards else nullcontext()
 
     def evaluate(self, step: int, validate: Callable[[], float], higher_is_better: bool) -> None:
         """Validate once per step, and keep the weights when they are the best so far."""
         if self._evaluated == step:
             return
-        with self.averaged(), self.task.evaluating():
+        with self.whole(), self.averaged(), self.task.evaluating():
             value = validate()
             value = distributed.all_gather_objects(value)[0]
             sign = 1 if higher_is_better else -1
@@ -130,13 +145,13 @@ class Session:
         self._evaluated = step
         distributed.barrier()
 
-    def smaller_batches(self, error: Exception, position: Mapping[str, Any]) -> None:
+    def smaller_batches(self, error: OutOfMemoryError, position: Mapping[str, Any]) -> None:
         """After a batch that did not fit: halve the micro-batch and take the step once more.
 
         position: of the source before the step. Raises `error` when that is not asked for, not
-        possible, or there are several processes (they wait for each other inside the step).
+        possible, or the error is not of all processes, so that the others wait inside the step.
         """
-        if not self.config.auto_batch or distributed.world() > 1:
+        if not self.config.auto_batch or not error.everywhere:
             raise error
         self.source.load_state_dict(position)
         if not self.source.halve():
@@ -146,8 +161,13 @@ class Session:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def join(self) -> None:
+        """Leave the task with its whole model, wherever training stands."""
+        if self.shards is not None:
+            self.shards.join()
+
     def finish(self) -> None:
-        """Leave the model with the best weights, else the averaged, else the last ones."""
+        """Leave the whole model with the best weights, else the averaged, else the last ones."""
         best = self.checkpoints.best()
         if self.best is not None and best is not None:
             load_model(self.task.model, best.weights)

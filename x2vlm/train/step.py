@@ -15,18 +15,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
-from x2vlm.errors import TrainingError
+from x2vlm.errors import ConfigError, TrainingError
 from x2vlm.tasks.base import Task
 from x2vlm.train import optim
+from x2vlm.train.shard import Shards
 from x2vlm.types import Batch
 
 
 class OutOfMemoryError(TrainingError):
-    """A micro-batch does not fit; the message says which and what to lower."""
+    """A micro-batch does not fit; the message says which and what to lower.
+
+    everywhere: whether all processes raise it, and may therefore take the step once more.
+    """
+
+    def __init__(self, message: str, *, everywhere: bool) -> None:
+        super().__init__(message)
+        self.everywhere = everywhere
 
 
 @dataclass(frozen=True)
@@ -59,10 +68,19 @@ class Step:
     training state.
     """
 
-    def __init__(self, task: Task, config: TrainConfig, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        config: TrainConfig,
+        log: Callable[[str], None],
+        shards: Shards | None = None,
+    ) -> None:
         self.task, self.config = task, config
         self.device = next(task.model.parameters()).device
         self.precision = _precision(config, self.device, log)
+        self.module: nn.Module = _TaskLoss(task)
+        if shards is not None:
+            shards.cut(self.module)  # before the optimiser: parameters become others
         groups = optim.named_groups(task.model, config, task.model.new_parameters)
         log("parameters to train:\n" + optim.table(groups))
         self.optimiser = optim.adamw(groups, config)
@@ -70,9 +88,9 @@ class Step:
             self.device.type, enabled=self.precision == torch.float16
         )
         self.trained = [p for group in groups for _, p in group.parameters]
-        self.module: nn.Module = _TaskLoss(task)
-        if distributed.world() > 1:
+        if distributed.world() > 1 and shards is None:
             self.module = DistributedDataParallel(self.module, find_unused_parameters=True)
+        self._largest: dict[tuple[object, ...], tuple[int, ...]] = {}
 
     def __call__(
         self, step: int, rate: float, batches: Sequence[Batch], stop: bool = False
@@ -85,6 +103,8 @@ class Step:
         if "contrastive" in self.task.model.config.heads:
             self.task.model.clamp_temperature_()
         optim.set_rates(self.optimiser, rate)
+        if self.config.auto_batch and distributed.world() > 1:
+            self._rehearse(step, batches)
         shares = self._shares(batches)
         sums: dict[str, Tensor] = {}
         for index, batch in enumerate(batches):
@@ -94,7 +114,9 @@ class Step:
                 if not _out_of_memory(error):
                     raise
                 self.optimiser.zero_grad(set_to_none=True)
-                raise OutOfMemoryError(_what_to_lower(step, batch)) from error
+                raise OutOfMemoryError(
+                    _what_to_lower(step, batch, self.config), everywhere=distributed.world() == 1
+                ) from error
             for name, loss in losses.items():
                 sums[name] = sums[name] + loss if name in sums else loss
         values, samples, asked = self._reduce(step, sums, batches, stop)
@@ -111,16 +133,59 @@ class Step:
             else nullcontext()
         )
         with waiting:
-            with torch.autocast(
-                self.device.type, self.precision, enabled=self.precision != torch.float32
-            ):
-                losses = self.module(batch.to(self.device))
+            losses = self._forward(self.module, batch)
             parts = {n: loss * shares[n if n in shares else ""] for n, loss in losses.items()}
             weighted = [self.task.weights.get(n, 1.0) * part for n, part in parts.items()]
             # DistributedDataParallel averages gradients over processes; the shares already sum to 1
             total = torch.stack([part.float() for part in weighted]).sum() * world
             torch.autograd.backward(self.scaler.scale(total))
         return {name: part.detach().float() for name, part in parts.items()}
+
+    def _forward(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        # Weights that are cut are gathered block by block: their copies in half must not stay.
+        with torch.autocast(
+            self.device.type,
+            self.precision,
+            enabled=self.precision != torch.float32,
+            cache_enabled=not self.config.shard,
+        ):
+            losses: dict[str, Tensor] = module(batch.to(self.device))
+        return losses
+
+    def _rehearse(self, step: int, batches: Sequence[Batch]) -> None:
+        """Whether micro-batches larger than any before fit; if not, all processes raise.
+
+        Within a step processes wait for each other: one without memory could not tell the others
+        to halve theirs. So each goes forward and backward by itself first, on gradients of zero,
+        keeps nothing, and draws no random number that counts. Memory for the features of others in
+        contrastive losses is not rehearsed. The first steps are repeated until AdamW has its state.
+        """
+        module, failed = self.module, None
+        assert isinstance(module, DistributedDataParallel)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with distributed.apart(), torch.random.fork_rng(devices=devices):
+            for batch in batches:
+                kind, size = _size(batch)
+                largest = self._largest.get(kind, (0,) * len(size))
+                if all(now <= most for now, most in zip(size, largest, strict=True)):
+                    continue
+                try:
+                    for parameter in self.trained:
+                        parameter.grad = torch.zeros_like(parameter)
+                    losses = self._forward(module.module, batch)
+                    torch.autograd.backward(torch.stack(list(losses.values())).sum())
+                except RuntimeError as error:
+                    if not _out_of_memory(error):
+                        raise
+                    failed = batch
+                    break
+                if self.optimiser.state:
+                    self._largest[kind] = tuple(map(max, size, largest))
+        self.optimiser.zero_grad(set_to_none=True)
+        fault = "" if failed is None else _what_to_lower(step, failed, self.config)
+        for told in distributed.all_gather_objects(fault):
+            if told:
+                raise OutOfMemoryError(told, everywhere=True)
 
     def _shares(self, batches: Sequence[Batch]) -> list[dict[str, float]]:
         """Per micro-batch and loss: its part of what the loss counts in the global batch.
@@ -168,7 +233,7 @@ class Step:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
-        return float(norm)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 def _precision(
@@ -177,6 +242,8 @@ def _precision(
     """The autocast type: float16 with a scaler stands in where the GPU has no bfloat16."""
     precision: torch.dtype = getattr(torch, config.precision)
     if precision == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        if config.shard:
+            raise ConfigError("this GPU has no bfloat16; train.shard=true needs precision=float32")
         log("this GPU has no bfloat16; float16 with a gradient scaler is used")
         return torch.float16
     return precision
@@ -187,11 +254,27 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _what_to_lower(step: int, batch: Batch) -> str:
+def _size(batch: Batch) -> tuple[tuple[object, ...], tuple[int, ...]]:
+    """What kind of batch it is, and how many numbers its image, text and targets have."""
+    tensors = [value for value in batch.target.values() if isinstance(value, Tensor)]
+    parts = ([batch.image], [batch.text_BL], tensors)
+    size = tuple(sum(t.numel() for t in part if t is not None) for part in parts)
+    return tuple(v for v in batch.target.values() if isinstance(v, (str, bool))), size
+
+
+def _what_to_lower(step: int, batch: Batch, config: TrainConfig) -> str:
     image = "no image" if batch.image is None else f"image {tuple(batch.image.shape)}"
     tokens = "no text" if batch.text_BL is None else f"text {tuple(batch.text_BL.shape)}"
+    several = distributed.world() > 1
+    ways = [
+        "train.auto_batch=true" * (not config.auto_batch and not config.shard),
+        "train.checkpoint_gradients=true" * (not config.checkpoint_gradients),
+        "train.precision=bfloat16" * (config.precision == "float32"),
+        "train.shard=true" * (several and not config.shard and not config.auto_batch),
+    ]
+    here = f" in process {distributed.rank()}" if several else ""
     return (
-        f"step {step}: out of memory on a micro-batch of {len(batch.ids)} samples ({image}, "
-        f"{tokens}; first id {batch.ids[0]}). Lower train.micro_batch (the global batch stays), "
-        "set train.auto_batch=true, train.checkpoint_gradients=true or train.precision=bfloat16"
+        f"step {step}: out of memory{here} on a micro-batch of {len(batch.ids)} samples ({image}, "
+        f"{tokens}; first id {batch.ids[0]}). Lower train.micro_batch (the global batch stays), or "
+        f"set one of: {', '.join(filter(None, ways)) or 'nothing is left to set'}"
     )

@@ -94,6 +94,7 @@ def train(
                 session.average.update_parameters(task.model)
             step, samples, stopping = step + 1, samples + outcome.samples, outcome.asked_to_stop
             meter.update(step, outcome, config.lr * rate, waited)
+    session.join()
     if end:
         session.finish()
     else:
