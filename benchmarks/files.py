@@ -53,7 +53,8 @@ class Files:
     absolute, or relative to the root; "{language}" in it is replaced. on_error: what readers do
     with a bad row. skipped: rows left out so far, each {"source", "reason"}; a record of the run
     carries them. prefer: which of several cuts of a file to take first. used: role -> the file
-    taken. notes: what the user must know about this reading (printed and recorded).
+    taken. notes: what the user must know about this reading (printed and recorded). scoring: only
+    ids and answers are wanted, so the questions may be those of another language.
     """
 
     root: Path
@@ -63,6 +64,7 @@ class Files:
     prefer: Extent = "available"
     used: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    scoring: bool = False
 
     def find(
         self, role: str, names: Sequence[str], *, kind: str = "file", language: str = ""

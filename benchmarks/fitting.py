@@ -23,13 +23,18 @@ def score_fitting(
 ) -> tuple[ScoredFile, Files]:
     """`score_file` against the first of whole, available and cut annotations whose ids fit.
 
+    A path with "{language}" in it stands for the languages named, else for those it exists in.
+
     Returns the scores and the files they were made with (`partial`, `notes`, `skipped` tell).
     When nothing fits, raises what was wrong with the largest file that is there. A file that is
     itself broken is an error at once.
     """
     first: PredictionError | NoFileError | None = None
+    if "{language}" in str(path) and not settings.get("languages"):
+        settings["languages"] = _languages(benchmark, str(path))
+    scoring = bool(settings.get("languages"))
     for prefer in EXTENTS:
-        tried = replace(files, prefer=prefer, used={}, notes=[], skipped=[])
+        tried = replace(files, prefer=prefer, used={}, notes=[], skipped=[], scoring=scoring)
         try:
             return score_file(benchmark, split, path, tried, **settings), tried
         except (PredictionError, NoFileError) as error:
@@ -42,6 +47,20 @@ def score_fitting(
         if len(rows) == fact.records:
             return _alone(benchmark, loaded.format, rows, files, settings)
     raise first
+
+
+def _languages(benchmark: Benchmark, path: str) -> tuple[str, ...]:
+    """The languages whose predictions are there; PredictionError when none is."""
+    found = tuple(
+        language
+        for language in benchmark.languages
+        if Path(path.replace("{language}", language)).is_file()
+    )
+    if not found:
+        raise PredictionError(
+            f"no predictions file {path} in any of {', '.join(benchmark.languages)}"
+        )
+    return found
 
 
 def _alone(

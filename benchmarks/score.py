@@ -77,6 +77,14 @@ def _check_options(benchmark: Benchmark, options: Mapping[str, Any]) -> None:
             raise ConfigError(unknown(f"option of the {benchmark.name} metric", name, known))
 
 
+def class_names(benchmark: Benchmark, files: Files) -> Sequence[str] | None:
+    """Names of the classes, which predictions may use; None elsewhere: a list of candidate answers
+    is needed to ask, not to score."""
+    if benchmark.task != "classification" or benchmark.labels is None:
+        return None
+    return benchmark.labels(files)
+
+
 def numbered(rows: Sequence[Prediction], labels: Sequence[str] | None) -> list[Prediction]:
     """Rows whose label is an index; a name is looked up to the letter, then without its case."""
     names = {name: place for place, name in enumerate(labels or ())}
@@ -132,8 +140,14 @@ def score_file(
     lenient = limit is not None or any(one.extra == "ignore" for one in loaded)
     chosen: Extra = extra or ("ignore" if lenient else "raise")
     joined, ignored = _joined(benchmark, records, rows, chosen)
-    labels = benchmark.labels(files) if benchmark.labels else None
-    scores = _score(benchmark, records, joined, labels, limited=limit is not None, **options)
+    scores = _score(
+        benchmark,
+        records,
+        joined,
+        class_names(benchmark, files),
+        limited=limit is not None,
+        **options,
+    )
     return ScoredFile(scores, len(records), loaded[0].format, ignored)
 
 

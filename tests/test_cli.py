@@ -73,3 +73,11 @@ def test_score_prints_one_json_object_last(
     assert found["headline"] == "accuracy"
     value = found["metrics"]["accuracy"]["value"]
     assert round(value, 2) == expected["majority"]["official"]["overall"]
+    assert found["scoring"] == {}
+    assert main([*words, "scoring.variant=x2vlm"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["scoring"] == {"variant": "x2vlm"}
+    value = found["metrics"]["accuracy"]["value"]
+    assert round(value, 2) == expected["majority"]["x2vlm"]["overall"]
+    assert main([*words, "scoring.varient=x2vlm"]) == 1
+    assert "did you mean 'variant'" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.files import Files
 from benchmarks.fitting import score_fitting
+from benchmarks.records import load_records
 from benchmarks.registry import get
 from tests.small_data import CASES, write
 from x2vlm.errors import DataError, PredictionError
@@ -68,7 +69,7 @@ PUBLISHED = [
     ("vqav2", "val", "vqav2/results_majority.json", None, {}, 589, "accuracy", 96.20),
     ("vqav2", "val", "vqav2/results_yes.json", None, {}, 589, "accuracy", 24.09),
     ("xgqa", "test", "xgqa/published/uc2_de_result.json", ["de"],
-     {"test": "gqa/testdev.lxmert.json"}, 9666, "accuracy/de", 42.851231),
+     {}, 9666, "accuracy/de", 42.851231),
     ("xflickrco", "test", "iglue/xflickrco/published/uc2_de_result.json", ["de"], {}, 2000,
      "image_r1/de", 28.6),
 ]  # fmt: skip
@@ -87,3 +88,29 @@ def test_published_dumps_of_the_pack(
     )
     assert result.n == n
     assert result.scores[metric].value == pytest.approx(value, abs=0.005)
+
+
+def test_answers_of_gqa_score_xgqa_in_languages_whose_questions_are_not_there(
+    tmp_path: Path,
+) -> None:
+    """The ids and the answers are the same in every language."""
+    write(tmp_path, CASES["gqa"])
+    (tmp_path / "excluded.json").write_text("[]")
+    records = load_records(get("gqa"), Files(tmp_path), CASES["gqa"].split)
+    for language, answers in (("de", "right"), ("ko", "wrong")):
+        rows = [
+            {"questionId": r.id, "prediction": r.target["annotators"][0] if answers == "right"
+             else "?"} for r in records
+        ]  # fmt: skip
+        (tmp_path / f"{language}.json").write_text(json.dumps(rows))
+    files = Files(tmp_path, {"excluded": "excluded.json"})
+    named, _ = score_fitting(get("xgqa"), "test", tmp_path / "de.json", files, languages=["de"])
+    assert (named.n, named.scores["accuracy/de"].value) == (len(records), 100.0)
+    found, _ = score_fitting(get("xgqa"), "test", tmp_path / "{language}.json", files)
+    assert found.n == 2 * len(records)
+    assert found.scores["accuracy/ko"].value == 0.0
+    assert found.scores["accuracy"].value == 50.0
+    with pytest.raises(PredictionError, match="in any of en, bn"):
+        score_fitting(get("xgqa"), "test", tmp_path / "no_{language}.json", files)
+    with pytest.raises(DataError, match="in language 'de'"):  # to be asked, they must be there
+        load_records(get("xgqa"), files, "test", ["de"])

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.base import Benchmark, Split
 from benchmarks.files import Files
-from benchmarks.metrics import answers, labels, retrieval, winoground
+from benchmarks.metrics import answers, captions, labels, retrieval, winoground
 from benchmarks.metrics.languages import by_language
 from benchmarks.registry import get
 from benchmarks.score import score_file, score_split
@@ -148,6 +148,24 @@ def test_gqa_dump_of_the_golden(tmp_path: Path) -> None:
     assert found.scores["accuracy/de"].value == pytest.approx(100 * right / len(kept))
     assert (found.n, found.ignored) == (len(kept), len(rows) - len(kept))
     assert found.ignored > 0
+
+
+def test_captions_of_nlg_eval_as_a_results_file(tmp_path: Path) -> None:
+    """The published numbers, from a file as COCO's server takes it."""
+    golden = json.loads((GOLDEN / "captions.json").read_text())["corpus"]
+    records = [
+        Record(str(i), (), tuple(references)) for i, (_, *references) in enumerate(golden["rows"])
+    ]
+    path = tmp_path / "captions_test_results.json"
+    path.write_text(json.dumps([
+        {"image_id": i, "caption": caption} for i, (caption, *_) in enumerate(golden["rows"])
+    ]))  # fmt: skip
+    found = score_file(from_records("captioning", captions.score, records), "test", path, nowhere())
+    assert (found.format, found.n) == ("coco_captions", len(records))
+    names = {"Bleu_4": "bleu4", "METEOR": "meteor", "ROUGE_L": "rouge_l", "CIDEr": "cider"}
+    for theirs, ours in names.items():
+        expected = golden["expected"][theirs]
+        assert found.scores[ours].value == pytest.approx(expected, abs=5e-6), ours
 
 
 def test_label_names_are_looked_up() -> None:

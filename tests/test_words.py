@@ -2,7 +2,7 @@
 
 import pytest
 
-from x2vlm.cli.words import listed, split_words, take, whole, yes
+from x2vlm.cli.words import below, listed, split_words, take, whole, yes
 from x2vlm.errors import ConfigError
 
 
@@ -19,10 +19,17 @@ def test_an_unknown_setting_is_refused_with_what_was_meant() -> None:
         take({"alow": "x"}, "out", "allow")
 
 
+def test_settings_of_a_group_are_taken_out() -> None:
+    settings = {"file.val": "a.json", "split": "val", "file.images": "b"}
+    assert below(settings, "file.") == {"val": "a.json", "images": "b"}
+    assert settings == {"split": "val"}
+
+
 def test_lists_numbers_and_switches_are_read_or_named() -> None:
     settings = {"names": "a,,b", "n": "12", "on": "True", "off": "no", "bad": "-1"}
     assert listed(settings, "names") == ("a", "b")
     assert listed(settings, "absent") == ()
+    assert listed({"names": "[de, ru]"}, "names") == ("de", "ru")
     assert listed(settings, "names", "letter", iter("abc")) == ("a", "b")
     with pytest.raises(ConfigError, match="unknown letter 'b'"):
         listed(settings, "names", "letter", "a")

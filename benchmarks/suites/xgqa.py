@@ -37,7 +37,7 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
         "zero_shot/testdev_balanced_questions_{language}.json",
         "testdev_balanced_questions_{language}.json",
     )
-    if language == "en":
+    if language == "en" or files.scoring:  # ids and (English) answers are GQA's in every language
         names += under(gqa.FOLDERS, "testdev_balanced_questions.json", "testdev.lxmert.json")
     path = files.find(split, names, language=language)
     left_out = frozenset[str]()

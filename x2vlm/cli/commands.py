@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.plan import Plan
 from x2vlm.cli.compose import CONF, compose, plan, pretrain_plan, sweep
 from x2vlm.cli.launcher import queue
-from x2vlm.cli.words import listed, split_words, take, whole, yes
+from x2vlm.cli.words import below, listed, split_words, take, whole, yes
 from x2vlm.errors import ConfigError, Error
 
 if TYPE_CHECKING:
@@ -119,11 +119,8 @@ def score(words: list[str]) -> int:
     from benchmarks.record import json_ready
     from benchmarks.registry import get
 
-    files_given = {w[5:].split("=", 1)[0]: w.split("=", 1)[1] for w in words if w[:5] == "file."}
-    options_given = {
-        w[8:].split("=", 1)[0]: w.split("=", 1)[1] for w in words if w[:8] == "options."
-    }
-    plain, settings = split_words([w for w in words if not w.startswith(("file.", "options."))])
+    plain, settings = split_words(words)
+    files_given, scoring = below(settings, "file."), below(settings, "scoring.")
     take(settings, "benchmark", "split", "predictions", "data", "layout", "limit", "languages",
          "on_error")  # fmt: skip
     for name in ("benchmark", "predictions", "data"):
@@ -138,21 +135,19 @@ def score(words: list[str]) -> int:
         raise ConfigError(f"on_error is raise or skip, not {on_error!r}")
     files = Files(Path(settings["data"]), {**given, **files_given}, on_error)  # type: ignore[arg-type]
     split = settings.get("split") or benchmark.default_split()
-    import yaml
-
-    options: dict[str, Any] = {name: yaml.safe_load(text) for name, text in options_given.items()}
     result, files = score_fitting(
         benchmark, split, Path(settings["predictions"]), files,
-        languages=listed(settings, "languages") or None,
-        limit=whole(settings, "limit") if "limit" in settings else None, **options,
+        languages=listed(settings, "languages", "language", benchmark.languages) or None,
+        limit=whole(settings, "limit") if "limit" in settings else None, **scoring,
     )  # fmt: skip
     for note in files.notes:
         print(f"note: {note}", file=sys.stderr)
     metrics = {name: measure.to_json() for name, measure in result.scores.items()}
     print(json.dumps(json_ready({
         "benchmark": benchmark.name, "split": split, "headline": benchmark.headline,
-        "metrics": metrics, "n": result.n, "format": result.format, "ignored": result.ignored,
-        "skipped": files.skipped,
+        "scoring": scoring, "metrics": metrics, "n": result.n, "format": result.format,
+        "ignored": result.ignored, "skipped": files.skipped,
+        "partial": {role: path.name for role, path in files.partial().items()},
     }), allow_nan=False))  # fmt: skip
     return 0
 

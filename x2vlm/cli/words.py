@@ -26,13 +26,21 @@ def take(settings: Iterable[str], *known: str) -> None:
 def listed(
     settings: Mapping[str, str], name: str, what: str = "", known: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """The parts of a comma list; ConfigError for one that is not among `known`, if given."""
-    found = tuple(filter(None, settings.get(name, "").split(",")))
+    """The parts of a comma list, in brackets or not: "de,ru" and "[de,ru]" (as hydra wants it) are
+    one. ConfigError for a part that is not among `known`, if given."""
+    text = settings.get(name, "").removeprefix("[").removesuffix("]")
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
     known = tuple(known)
     for part in found:
         if known and part not in known:
             raise ConfigError(unknown(what, part, known))
     return found
+
+
+def below(settings: Settings, prefix: str) -> dict[str, str]:
+    """The settings whose names start with `prefix`, without it; taken out of `settings`."""
+    names = [name for name in settings if name.startswith(prefix)]
+    return {name.removeprefix(prefix): settings.pop(name) for name in names}
 
 
 def whole(settings: Mapping[str, str], name: str, default: int = 0) -> int:
