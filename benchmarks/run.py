@@ -21,7 +21,7 @@ from benchmarks.mini.home import chance_levels, data_root, floor_of
 from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
 from benchmarks.records import fingerprint, load_records, missing_languages
-from benchmarks.score import score_split
+from benchmarks.score import class_names, score_split
 from benchmarks.stages import Stage
 from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
@@ -256,7 +256,7 @@ class Run:
 
     def _scores(self, records: Sequence[Record], path: Path) -> Scores:
         rows = predictions.stream(path, self.benchmark.task)
-        labels = self.benchmark.labels(self.files()) if self.benchmark.labels else None
+        labels = class_names(self.benchmark, self.files())
         limited = self.plan.data.limit is not None
         return score_split(
             self.benchmark, records, rows, labels=labels, limited=limited, **self.plan.scoring
