@@ -35,10 +35,12 @@ log = logging.getLogger("x2vlm")
 
 
 class Asking:
-    """How the task of one plan is asked."""
+    """How the task of one plan is asked. waited: seconds of the last asking in which this process
+    waited for decoded pictures."""
 
     def __init__(self, plan: Plan, benchmark: Benchmark, model: ModelOfRun) -> None:
         self.plan, self.benchmark, self.model = plan, benchmark, model
+        self.waited = 0.0
 
     def write(
         self, out: Path, task: Task, records: Sequence[Record], key: Any = None
@@ -57,15 +59,15 @@ class Asking:
             _make_room(shares, "" if key is None else mark)
         distributed.barrier()
         skipped: list[Skipped] = []
-        started, waited = time.monotonic(), 0.0
+        started, self.waited = time.monotonic(), 0.0
         with Writer(names[distributed.rank()], self.benchmark.task) as writer:
             for gallery in self.galleries(records):
-                waited += self._ask(task, gallery, size, writer, skipped)
-        seconds = time.monotonic() - started
+                self.waited += self._ask(task, gallery, size, writer, skipped)
+        seconds = max(time.monotonic() - started, 1e-9)
         log.info(
             "%d records asked in %.1f s, %.0f %% of it waiting for pictures to be decoded "
             "(predict.workers=%d)",
-            len(records), seconds, 100 * waited / max(seconds, 1e-9), self.plan.predict.workers,
+            len(records), seconds, 100 * self.waited / seconds, self.plan.predict.workers,
         )  # fmt: skip
         told = distributed.all_gather_objects(skipped)  # so every share is complete now
         count = 0

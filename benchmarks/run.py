@@ -207,6 +207,7 @@ class Run:
             stage.finish(
                 seconds=time.monotonic() - started, sha256=sha256(out), count=count,
                 skipped=[*missing, *unreadable], model=model, video=self._video(),
+                waited=self.asking.waited,
             )  # fmt: skip
         distributed.barrier()
         return out
@@ -243,7 +244,8 @@ class Run:
             floor=floor_of(self.plan, scores[self.benchmark.headline]),
             seconds={
                 "train": Stage(self.folder, "train", {}).note().get("seconds", 0.0),
-                "predict": noted["seconds"], "score": time.monotonic() - started,
+                "predict": noted["seconds"], "waiting for data": noted.get("waited", 0.0),
+                "score": time.monotonic() - started,
             },
             skipped=(*files.skipped, *noted["skipped"]), video=noted["video"],
             data={"fingerprint": fingerprint(records), "notes": files.notes,

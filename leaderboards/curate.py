@@ -90,7 +90,10 @@ def _model(name: str) -> tuple[str, str, str]:
     first, second = match["first"], match["second"] or ""
     if not second and first in _CORPORA:
         return match["name"], "", first
-    amount, unit = _SIZE.fullmatch(first).groups()  # type: ignore[union-attr]
+    size = _SIZE.fullmatch(first)
+    if size is None:
+        raise KeyError(f"size {first!r} of {name}")
+    amount, unit = size.groups()
     return match["name"], str(round(float(amount) * {"M": 1e6, "B": 1e9}[unit])), second
 
 

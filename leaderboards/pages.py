@@ -247,8 +247,8 @@ def benchmark_view(runs: Sequence[Run], keys: Mapping[str, str]) -> View:
     record, benchmark = runs[0].record, runs[0].benchmark
     history = sorted(runs, key=lambda run: (run.record.suite, run.record.created, run.name))
     suites = dict.fromkeys(run.record.suite for run in history)
-    pictures = (_history(suite, [run for run in history if run.record.suite == suite])
-                for suite in suites)  # fmt: skip
+    histories = (_history(suite, [run for run in history if run.record.suite == suite])
+              for suite in suites)  # fmt: skip
     return {
         "tests": TESTS.get(benchmark.name, ""),
         "files": FILES.get(benchmark.name, "").replace("`", ""),
@@ -264,12 +264,12 @@ def benchmark_view(runs: Sequence[Run], keys: Mapping[str, str]) -> View:
             for name, split in benchmark.splits.items()
         ],
         "headline": record.headline,
-        "charts": [picture for picture in pictures if picture],
+        "charts": [chart for chart in histories if chart],
         "numbers": [n for n in numbers() if n.benchmark == record.benchmark],
     }  # fmt: skip
 
 
-def _history(suite: str, runs: Sequence[Run]) -> Markup | None:
+def _history(suite: str, runs: Sequence[Run]) -> View | None:
     rows = []
     for run in runs:
         measure = run.record.metrics[run.record.headline]
@@ -279,4 +279,4 @@ def _history(suite: str, runs: Sequence[Run]) -> Markup | None:
         return None
     chance = runs[0].record.chance.get(runs[0].record.headline)
     title = f"{runs[0].record.headline} on {suite} data, oldest run first"
-    return charts.bars(title, rows[-20:], chance)
+    return {"title": title, "picture": charts.bars(title, rows[-20:], chance)}

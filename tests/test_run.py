@@ -60,6 +60,7 @@ def test_from_official_files_to_a_record(benchmark: str, world: Path, tmp_path: 
     )
     zero_shot = benchmark in ("winoground", "ovad")
     assert record.protocol.startswith("zero-shot" if zero_shot else "fine-tuned")
+    assert 0 < record.seconds["waiting for data"] < record.seconds["predict"]
     assert (folder / "model.safetensors").is_file() != zero_shot
     assert (folder / "config.yaml").is_file()
 
