@@ -250,6 +250,44 @@ def test_hub_layouts_equal_the_official_files(tmp_path: Path) -> None:
     assert found[0].images[0].inline == (png(),)
 
 
+def hub_rows(name: str) -> list[dict[str, Any]]:
+    """The rows of a case as hub data sets have them: the pictures in the rows."""
+    picture = {"bytes": png(), "path": None}
+    if name == "nlvr2":
+        return [row | {"left_image": picture, "right_image": picture} for row in NLVR2_ROWS]
+    if name == "gqa":
+        return [
+            {"id": key, "image": picture} | {k: v for k, v in row.items() if k != "types"}
+            for key, row in GQA.items()
+        ]
+    return [
+        {"image": picture, "filename": picture_name, "cocoid": int(picture_name[-16:-4]),
+         "sentences": list(WORDS[i])} for i, picture_name in enumerate(COCO)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("carrier", ["parquet", "saved"])
+@pytest.mark.parametrize("name", ["coco_retrieval", "nlvr2", "gqa"])
+def test_hub_rows_carry_their_pictures(name: str, carrier: str, tmp_path: Path) -> None:
+    import datasets
+
+    case = CASES[name]
+    write(tmp_path / "official", case)
+    table = datasets.Dataset.from_list(hub_rows(name))
+    for column in ("image", "left_image", "right_image"):
+        if column in table.column_names:
+            table = table.cast_column(column, datasets.Image())
+    folder = tmp_path / "hub" / case.main.partition("/")[0]
+    if carrier == "saved":
+        table.save_to_disk(str(folder / case.split))
+    else:
+        (folder / "data").mkdir(parents=True)
+        table.to_parquet(str(folder / "data" / f"{case.split}-00000-of-00001.parquet"))
+    found, want = (load(tmp_path / root, name, case.split, "en")[0] for root in ("hub", "official"))
+    assert [(r.id, r.texts, r.target) for r in found] == [(r.id, r.texts, r.target) for r in want]
+    assert all(media.inline == (png(),) for record in found for media in record.images)
+
+
 def test_hub_winoground(tmp_path: Path) -> None:
     import datasets
 
