@@ -116,6 +116,30 @@ def test_rows_are_filtered(page, out):
     assert page.locator("#published tbody tr:visible").count() == 31
 
 
+def test_a_board_is_filtered_by_model_size_data_and_protocol(page, tmp_path):
+    models = {"tiny": (1_800_000, "4M", "fine-tuned"), "base": (255_000_000, "1B", "zero-shot")}
+    runs = [
+        make_run("answering", tmp_path, n=3, name=name, protocol=protocol,
+                 model={"name": name, "parameters": size, "pretraining": data})
+        for name, (size, data, protocol) in models.items()
+    ]  # fmt: skip
+    build_site(runs, tmp_path / "out")
+    page.goto((tmp_path / "out" / "board-mini-overview.html").as_uri())
+    count, rows = page.locator("#count"), page.locator("#board tbody tr:visible")
+    for name, kept in (("model", "base"), ("size", "255M"), ("data", "1B")):
+        chooser = page.locator(f"select[data-rows={name}]")
+        chooser.select_option(label=kept)
+        assert count.inner_text() == "1 of 2 rows"
+        assert rows.locator("th").inner_text() == "base"
+        chooser.select_option("")
+        assert count.inner_text() == "2 of 2 rows"
+    heads = page.locator("#board thead th[data-protocol]:visible")
+    assert heads.count() == 2
+    page.locator("select[data-columns=protocol]").select_option("zero-shot")
+    assert heads.count() == 1
+    assert "zero-shot" in heads.inner_text()
+
+
 def turned_to(page, text):
     page.wait_for_function(
         "text => document.querySelector('.place').textContent === text", arg=text
