@@ -2,7 +2,7 @@
 
 import pytest
 
-from x2vlm.cli.words import below, listed, split_words, take, whole, yes
+from x2vlm.cli.words import below, listed, on_error, split_words, take, whole, yes
 from x2vlm.errors import ConfigError
 
 
@@ -40,3 +40,10 @@ def test_lists_numbers_and_switches_are_read_or_named() -> None:
     assert yes(settings, "absent", True)
     with pytest.raises(ConfigError, match="off is true or false, not 'no'"):
         yes(settings, "off", True)
+
+
+def test_bad_rows_are_an_error_or_skipped_and_nothing_else() -> None:
+    assert on_error({}) == "raise"
+    assert on_error({"on_error": "skip"}) == "skip"
+    with pytest.raises(ConfigError, match="on_error is raise or skip, not 'ignore'"):
+        on_error({"on_error": "ignore"})

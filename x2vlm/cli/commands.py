@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.plan import Plan
 from x2vlm.cli.compose import CONF, compose, plan, pretrain_plan, sweep
 from x2vlm.cli.launcher import queue
-from x2vlm.cli.words import below, listed, split_words, take, whole, yes
+from x2vlm.cli.words import below, listed, on_error, split_words, take, whole, yes
 from x2vlm.errors import ConfigError, Error
 
 if TYPE_CHECKING:
@@ -130,10 +130,7 @@ def score(words: list[str]) -> int:
         raise ConfigError(f"unexpected word {plain[0]!r}")
     benchmark = get(settings["benchmark"])
     given = load_layout(settings["layout"]).get(benchmark.name, {}) if "layout" in settings else {}
-    on_error = settings.get("on_error", "raise")
-    if on_error not in ("raise", "skip"):
-        raise ConfigError(f"on_error is raise or skip, not {on_error!r}")
-    files = Files(Path(settings["data"]), {**given, **files_given}, on_error)  # type: ignore[arg-type]
+    files = Files(Path(settings["data"]), {**given, **files_given}, on_error(settings))
     split = settings.get("split") or benchmark.default_split()
     result, files = score_fitting(
         benchmark, split, Path(settings["predictions"]), files,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.download import Outcome, download, table
-from benchmarks.files import Files, OnError
+from benchmarks.files import Files
 from benchmarks.inspect_data import status, status_table, verify
 from benchmarks.layout import Layout, load_layout
 from benchmarks.mini.suite import write_world
@@ -19,13 +19,12 @@ from benchmarks.records import load_records
 from benchmarks.registry import NAMES, get
 from benchmarks.shards import KINDS, build_shards
 from x2vlm.cli import DATA_HELP
-from x2vlm.cli.words import Settings, listed, split_words, take, whole, yes
+from x2vlm.cli.words import Settings, listed, on_error, split_words, take, whole, yes
 from x2vlm.data.shards import Format
 from x2vlm.errors import ConfigError, unknown
 from x2vlm.watch import EVERY, plain_watch, watch
 
 FORMATS: dict[str, Format] = {f: f for f in ("jsonl", "jsonl.gz", "tar", "parquet")}
-SKIP: dict[str, OnError] = {"raise": "raise", "skip": "skip"}
 
 
 def data(words: Sequence[str]) -> int:
@@ -140,11 +139,9 @@ def bytes_watch() -> Callable[[int, int | None, str], None]:
 
 def _shards(settings: Settings) -> int:
     """Pre-training shards out of official annotations."""
-    form, on_error = settings.get("format", "jsonl.gz"), settings.get("on_error", "raise")
+    form = settings.get("format", "jsonl.gz")
     if form not in FORMATS:
         raise ConfigError(unknown("format of shards", form, FORMATS))
-    if on_error not in SKIP:
-        raise ConfigError(f"on_error is raise or skip, not {on_error!r}")
     if settings["kind"] not in KINDS:
         raise ConfigError(unknown("kind of shards", settings["kind"], KINDS))
     rows = whole(settings, "rows", 10_000)
@@ -154,7 +151,7 @@ def _shards(settings: Settings) -> int:
         settings["kind"], [Path(name) for name in listed(settings, "annotations")],
         Path(settings["images"]), Path(settings["out"]), exclude=_held_out(settings),
         inline=yes(settings, "inline", True), rows_per_shard=rows, form=FORMATS[form],
-        on_error=SKIP[on_error], progress=watch,
+        on_error=on_error(settings), progress=watch,
     )  # fmt: skip
     for bad in built.skipped:
         print(f"skipped: {bad['source']}: {bad['reason']}")

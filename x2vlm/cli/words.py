@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from benchmarks.files import OnError
 from x2vlm.errors import ConfigError, unknown
 
 Settings = dict[str, str]
+ON_ERROR: dict[str, OnError] = {"raise": "raise", "skip": "skip"}
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], Settings]:
@@ -57,3 +59,11 @@ def yes(settings: Mapping[str, str], name: str, default: bool) -> bool:
     if text not in ("true", "false"):
         raise ConfigError(f"{name} is true or false, not {text!r}")
     return text == "true"
+
+
+def on_error(settings: Mapping[str, str]) -> OnError:
+    """What to do about a bad row: raise or skip."""
+    text = settings.get("on_error", "raise")
+    if text not in ON_ERROR:
+        raise ConfigError(f"on_error is raise or skip, not {text!r}")
+    return ON_ERROR[text]
