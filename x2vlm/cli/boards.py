@@ -128,7 +128,7 @@ def difference(folder: Path) -> int:
     elif not all(record.model.get("pretraining") for record in records):
         print("which of the paper's models is it? model.pretraining=4M or 1B says so")
     else:
-        print("the paper prints no number for this row")
+        print("no number for this row whose source was seen (leaderboards/published/numbers.csv)")
     return 0
 
 
