@@ -135,12 +135,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-MINI = ["coco_retrieval", "flickr30k_retrieval", "coco_captioning", "vqav2", "nlvr2", "refcoco",
-        "refcoco_plus", "refcocog", "winoground", "ovad", "msrvtt_retrieval", "gqa", "xgqa",
-        "multi30k"]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", MINI)
+@pytest.mark.parametrize("name", NAMES)
 def test_mini_world(world: Path, name: str) -> None:
     benchmark = get(name)
     extra = {"val2017", "trainval_vg", *coco_captioning.SERVER}  # not part of the world
@@ -286,6 +281,32 @@ def test_hub_rows_carry_their_pictures(name: str, carrier: str, tmp_path: Path) 
     found, want = (load(tmp_path / root, name, case.split, "en")[0] for root in ("hub", "official"))
     assert [(r.id, r.texts, r.target) for r in found] == [(r.id, r.texts, r.target) for r in want]
     assert all(media.inline == (png(),) for record in found for media in record.images)
+
+
+def test_hub_gqa_keeps_questions_and_pictures_apart(tmp_path: Path) -> None:
+    import datasets
+
+    write(tmp_path / "official", CASES["gqa"])
+    hub = tmp_path / "hub" / "gqa"
+    picture = {"bytes": png(), "path": "n100.jpg"}
+    rows = [{"id": key, **row} for key, row in GQA.items()]
+    for folder, table in (
+        ("testdev_balanced_instructions", datasets.Dataset.from_list(rows)),
+        ("testdev_balanced_images", datasets.Dataset.from_list([{"id": "n100", "image": picture}])
+         .cast_column("image", datasets.Image())),
+    ):  # fmt: skip
+        (hub / folder).mkdir(parents=True)
+        table.to_parquet(str(hub / folder / "testdev-00000-of-00001.parquet"))
+    found, want = (load(tmp_path / root, "gqa", "testdev", "en")[0] for root in ("hub", "official"))
+    assert [dataclasses.replace(r, images=(), source="") for r in found] == [
+        dataclasses.replace(r, images=(), source="") for r in want
+    ]
+    assert [record.images[0].inline for record in found] == [(png(),)] * 2
+    datasets.Dataset.from_list([{"id": "n7", "image": picture}]).cast_column(
+        "image", datasets.Image()
+    ).to_parquet(str(hub / "testdev_balanced_images" / "testdev-00000-of-00001.parquet"))
+    with pytest.raises(DataError, match="image n100 is not among the pictures"):
+        load(tmp_path / "hub", "gqa", "testdev", "en")
 
 
 def test_hub_winoground(tmp_path: Path) -> None:

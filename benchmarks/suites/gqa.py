@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from benchmarks.base import Benchmark, Split
 from benchmarks.files import Files, under
@@ -12,7 +14,7 @@ from benchmarks.metrics import answers
 from benchmarks.readers import read_rows
 from benchmarks.rows import Row, each
 from benchmarks.suites.vqav2 import answer_list
-from x2vlm.types import Record
+from x2vlm.types import Media, Record
 
 FOLDERS = ("gqa", "gqa/questions", "questions", "", "finetune", "data/finetune")
 IMAGES = ("images/gqa", "gqa/images", "gqa", "images", "")
@@ -28,10 +30,34 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
         f"gqa_{split}.json",
         f"{split}/state.json",
         f"data/{split}-*.parquet",
+        f"{OFFICIAL[split]}_instructions/{split}-*.parquet",
     )
     names += [f"gqa/{split}.json"]
     path = files.find(split, names)
-    return each(files, read_rows(files, path), record_of(Images(files, IMAGES), language))
+    make = record_of(Images(files, IMAGES), language)
+    if path.parent.name.endswith("_instructions"):
+        make = _with_pictures(make, _pictures(files, path, split))
+    return each(files, read_rows(files, path), make)
+
+
+def _pictures(files: Files, path: Path, split: str) -> dict[str, Media]:
+    """The hub keeps questions and pictures apart: image id -> picture, of the folder beside."""
+    folder = path.parent.name.replace("_instructions", "_images")
+    names = [str(path.parent.resolve().with_name(folder) / f"{split}-*.parquet")]
+    rows = read_rows(files, files.find("image_rows", names))
+    return {row.id("id"): media for row in rows if (media := row.picture("image")) is not None}
+
+
+def _with_pictures(
+    make: Callable[[Row], Record], pictures: Mapping[str, Media]
+) -> Callable[[Row], Record]:
+    def found(row: Row) -> Record:
+        record = make(row)
+        if record.group not in pictures:
+            raise row.error(f"image {record.group} is not among the pictures beside the questions")
+        return replace(record, images=(pictures[record.group],))
+
+    return found
 
 
 def record_of(images: Images, language: str) -> Callable[[Row], Record]:
