@@ -125,8 +125,8 @@ def score_file(
     """Score our predictions.jsonl or an official result file (see `formats`).
 
     path: one file, or with "{language}" in it one per language. languages, limit: as for
-    `load_records`; a limit takes the whole split's predictions too. extra: what to do with ids that
-    are not of the split (default: what the format and the limit suggest).
+    `load_records`; a limit, or skipped rows, take the whole split's predictions too. extra: what to
+    do with ids that are not of the split (default: what the format and these suggest).
     """
     if not benchmark.split(split).scored:
         raise ConfigError(
@@ -137,7 +137,7 @@ def score_file(
     parts = _parts(str(path), records)
     loaded = [formats.load(Path(name), benchmark.task, rows) for name, rows in parts.items()]
     rows = (row for one in loaded for row in one.predictions)
-    lenient = limit is not None or any(one.extra == "ignore" for one in loaded)
+    lenient = limit is not None or files.skipped or any(one.extra == "ignore" for one in loaded)
     chosen: Extra = extra or ("ignore" if lenient else "raise")
     joined, ignored = _joined(benchmark, records, rows, chosen)
     scores = _score(

@@ -20,7 +20,7 @@ WORDS = 30
 
 def find_vocabulary(folder: Path) -> Path:
     """BERT's vocabulary: beside the goldens, or in the shared data beside the checkout."""
-    places = [folder.parents[1] / "data", Path(__file__).parents[2] / "shared" / "data"]
+    places = [folder.parent.parent / "data", Path(__file__).parents[2] / "shared" / "data"]
     found = [place / "bert-base-uncased" for place in places]
     return next((path for path in found if path.is_dir()), found[0])
 

@@ -114,3 +114,16 @@ def test_answers_of_gqa_score_xgqa_in_languages_whose_questions_are_not_there(
         score_fitting(get("xgqa"), "test", tmp_path / "no_{language}.json", files)
     with pytest.raises(DataError, match="in language 'de'"):  # to be asked, they must be there
         load_records(get("xgqa"), files, "test", ["de"])
+
+
+def test_predictions_of_skipped_rows_are_ignored_and_counted(root: Path) -> None:
+    path = root / "nlvr2/dev.json"
+    path.write_text(path.read_text().replace('"True"', '"perhaps"'))
+    (root / "nlvr2/dev.avail1.json").unlink()
+    (root / "predictions.csv").write_text("dev-850-0-0,False\ndev-850-0-1,False\n")
+    with pytest.raises(DataError, match="perhaps"):
+        score_fitting(get("nlvr2"), "dev", root / "predictions.csv", Files(root))
+    skipping = Files(root, on_error="skip")
+    result, used = score_fitting(get("nlvr2"), "dev", root / "predictions.csv", skipping)
+    assert (result.n, result.ignored, result.scores["accuracy"].value) == (1, 1, 100.0)
+    assert "perhaps" in used.skipped[0]["reason"]
