@@ -8,6 +8,7 @@ tensors, the same files as without, so that a run may go on either way.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -56,6 +57,8 @@ class Shards:
             if isinstance(module, (Block, Layer)):
                 fully_shard(module, mesh=mesh)
         fully_shard(loss, mesh=mesh)
+        # Said in every step of the projections; nothing here changes keys or values in place.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
 
     @contextmanager
     def together(self) -> Iterator[None]:
