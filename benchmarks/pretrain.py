@@ -265,6 +265,7 @@ def _write(
         "revision": revision(), "packages": packages(),
         "hardware": hardware(model.device.type, device_name(model.device)),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "init": sha256(Path(plan.init)) if plan.init else None,
     }  # fmt: skip
     text = json.dumps(json_ready(made), indent=1, allow_nan=False)
     write_atomically(out.with_suffix(".json"), text + "\n")

@@ -82,13 +82,18 @@ def _world() -> None:
 
 
 def _pretrain(out: Path, seed: int, device: str) -> list[str]:
-    """Pre-train both tiny models; the setting that makes runs start from them."""
+    """Pre-train both tiny models, in two stages; the setting that makes runs start from them."""
     for name in MODELS:
-        words = [f"experiment=pretrain_mini_{name.replace('-', '_')}", f"seed={seed}", f"out={out}",
-                 f"name={name}", f"device={device}"]  # fmt: skip
-        code = subprocess.call([sys.executable, "-m", "x2vlm", "train", *words])
-        if code:
-            raise Error(f"pre-training of {name} failed; its messages are above")
+        experiment, first = f"pretrain_mini_{name.replace('-', '_')}", out / "first"
+        common = [f"name={name}", f"seed={seed}", f"device={device}"]
+        for words in (
+            [f"experiment={experiment}", f"out={first}"],
+            [f"experiment={experiment}_second", f"out={out}",
+             f"pretrain.init={first / name}.safetensors"],
+        ):  # fmt: skip
+            code = subprocess.call([sys.executable, "-m", "x2vlm", "train", *words, *common])
+            if code:
+                raise Error(f"pre-training of {name} failed; its messages are above")
     return [f"shipped={out}"]
 
 
