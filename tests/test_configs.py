@@ -71,7 +71,11 @@ def test_there_is_every_pretraining_of_the_paper() -> None:
     paper = {
         f"pretrain_{size}_{data}" for size in ("base", "large") for data in ("4m", "1b", "video")
     }
-    mini = {"pretrain_mini_tiny", "pretrain_mini_multilingual_tiny"}
+    mini = {
+        f"pretrain_mini_{model}{stage}"
+        for model in ("tiny", "multilingual_tiny")
+        for stage in ("", "_second")
+    }
     assert set(PRETRAININGS) == {*paper, *mini, "pretrain_cclm_base", "pretrain_cclm_large"}
 
 

@@ -13,8 +13,8 @@ from x2vlm.errors import DataError
 
 def plan(benchmark: str, protocol: str, *, root: str = "", floor: float | None = None) -> Plan:
     return Plan(
-        benchmark, ModelChoice("tiny"), DataConfig(root), TrainConfig(steps=1), PredictConfig(), protocol,
-        floor=floor,
+        benchmark, ModelChoice("tiny"), DataConfig(root), TrainConfig(steps=1), PredictConfig(),
+        protocol, floor=floor,
     )  # fmt: skip
 
 

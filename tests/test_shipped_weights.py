@@ -42,10 +42,16 @@ def test_weights_fit_the_code_and_their_record(name: str) -> None:
     assert count_parameters(loaded.model) == made["parameters"]
     ours = (ASSETS / f"{name}-tokenizer.json").read_text(encoding="utf-8")
     assert Tokenizer.from_json(loaded.tokenizer).to_json() == Tokenizer.from_json(ours).to_json()
-    plan = pretrain_plan(compose([f"experiment=pretrain_mini_{name.replace('-', '_')}"])).to_dict()
-    assert list(changed(made["plan"], plan)) == [], (
-        "the experiment has changed since these weights were made: nox -s eval-all -- pretrain=true"
-    )
+    assert made["revision"]["dirty"] is False
+    first = json.loads((ASSETS / f"{name}-first.json").read_text(encoding="utf-8"))
+    assert made["init"] == first["sha256"], "the second stage started from other weights"
+    for record, stage in ((first, ""), (made, "_second")):
+        words = [f"experiment=pretrain_mini_{name.replace('-', '_')}{stage}"]
+        plan = pretrain_plan(compose(words)).to_dict()
+        assert list(changed(record["plan"], plan)) == [], (
+            "the experiment has changed since these weights were made: "
+            "nox -s eval-all -- pretrain=true"
+        )
 
 
 def changed(made: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> Iterator[str]:
@@ -53,7 +59,7 @@ def changed(made: Mapping[str, Any], now: Mapping[str, Any], where: str = "") ->
     for key, value in made.items():
         if isinstance(value, Mapping):
             yield from changed(value, now[key], f"{where}{key}.")
-        elif key not in ("out", "name", "data", "device") and value != json.loads(
+        elif key not in ("out", "name", "data", "device", "init") and value != json.loads(
             json.dumps(now[key])
         ):
             yield f"{where}{key}"

@@ -58,9 +58,6 @@ def eval_all(
     started = time.monotonic()
     _world()
     settings = [f"device={device}"]
-    if not pretrain and not all((ASSETS / f"{name}.safetensors").is_file() for name in MODELS):
-        print("no weights ship with this version: pre-training first (about half an hour)")
-        pretrain = True
     if pretrain:
         settings += _pretrain(out, seed, device)
     count = jobs or processes(device)
