@@ -158,10 +158,6 @@ class Plan(Settings):
         given = {**layout.get(self.value().name, {}), **self.data.files}
         return Files(root, given, self.data.on_error)
 
-    def task_options(self) -> dict[str, Any]:
-        """The benchmark's options with this run's over them."""
-        return {**self.value().options, **self.options}
-
     def with_protocol(self, protocol: str) -> Plan:
         """The same plan under a protocol that is no longer "auto"."""
         return replace(self, protocol=protocol)

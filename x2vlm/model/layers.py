@@ -99,11 +99,6 @@ class Memory:
         """I: images (or texts) in this memory."""
         return self.layers[0][0].shape[0]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of keys and values."""
-        return sum(t.numel() * t.element_size() for pair in self.layers for t in pair)
-
     def select(self, rows: Tensor | Sequence[int]) -> Memory:
         """A memory of the images `rows`, in that order; an image may appear several times."""
         rows = torch.as_tensor(rows, device=self.layers[0][0].device)
