@@ -199,10 +199,13 @@ def _truth(run: Run, item: Item) -> Json:
     return {}
 
 
-def _name(labels: Sequence[str], index: int | None) -> str:
-    if index is None:
+def _name(labels: Sequence[str], label: int | str | None) -> str:
+    """What a class is called, given its number or, as our own predictions have it, its name."""
+    if label is None:
         return "outside the vocabulary"
-    return labels[index] if index < len(labels) else f"class {index}"
+    if isinstance(label, str):
+        return label
+    return labels[label] if label < len(labels) else f"class {label}"
 
 
 def _answerer(run: Run, thumbnails: Thumbnails) -> Callable[[Item], Json]:
@@ -235,17 +238,19 @@ def _answer(run: Run, row: Prediction, sample: Record) -> Json:
         return {"box": row["box"]}
     if task == "matching":
         return {"matrix": [row[pair] for pair in PAIRS]}
-    scores = row.get("scores") or []
-    best = sorted(range(len(scores)), key=lambda i: -scores[i])[:RANKED]
+    scores = row.get("scores") or ()  # a list in the order of the names, or by name
+    named = scores.items() if isinstance(scores, Mapping) else enumerate(scores)
+    best = sorted(named, key=lambda pair: -pair[1])[:RANKED]
     if task == "attributes":
         marks = sample.target["labels"]
         words = {1: True, 0: False}
-        return {"list": [_entry(_name(run.labels, i), scores[i], words.get(marks[i]))
-                         for i in best]}  # fmt: skip
-    right = sample.target["label"]
+        return {"list": [_entry(_name(run.labels, i), score, words.get(marks[i]))
+                         for i, score in best]}  # fmt: skip
+    right = _name(run.labels, sample.target["label"])
     shown: Json = {"lines": [_name(run.labels, row["label"])]}
     if best:
-        shown["list"] = [_entry(_name(run.labels, i), scores[i], i == right) for i in best]
+        names = [(_name(run.labels, label), score) for label, score in best]
+        shown["list"] = [_entry(name, score, name == right) for name, score in names]
     return shown
 
 

@@ -197,7 +197,8 @@ def _predictions(
     numbers = [float(x) for x in rng.random(4)]
     made: dict[str, dict[str, Any]] = {
         "answering": {"answer": word},
-        "classification": {"label": WORDS.index(word), "scores": scores},
+        "classification": {"label": WORDS.index(word),
+                           "scores": dict(zip(WORDS, scores, strict=True))},
         "grounding": {"box": box if right else [box[0] + 30, box[1] + 20, 30, 30]},
         "captioning": {"caption": f"a {word} thing, number {i}"},
         "matching": dict(zip(winoground.PAIRS, [2.0, 0.5, 0.1, 2.0] if right else numbers,
