@@ -59,6 +59,8 @@ def build_site(
         if names.count(name) > 1:
             raise RecordError(f"two runs are called {name!r}; rename one folder")
     _clear(out)
+    for name in COPIED:  # first: they tell a site that was not finished from other folders
+        shutil.copyfile(ASSETS / name, out / name)
     watch = progress or (lambda rows, _: rows)
     thumbnails = Thumbnails(out)
     data_sets: dict[str, list[Run]] = {}
@@ -77,8 +79,6 @@ def build_site(
           numbers=numbers(), sources=sources())  # fmt: skip
     if gallery:
         add_gallery(write, out, gallery)
-    for name in COPIED:
-        shutil.copyfile(ASSETS / name, out / name)
     written = len(list(out.glob("*.html")))
     return Site(out / "index.html", written, len(data_sets), thumbnails.failed)
 
@@ -88,7 +88,7 @@ def _clear(out: Path) -> None:
     if not out.exists() or not any(out.iterdir()):
         out.mkdir(parents=True, exist_ok=True)
         return
-    if not (out / "samples.js").is_file() or not (out / "index.html").is_file():
+    if not (out / "samples.js").is_file():
         raise RecordError(f"{out} exists and is no site; name an empty or new folder: out=DIR")
     shutil.rmtree(out)
     out.mkdir(parents=True)

@@ -225,3 +225,16 @@ def test_a_video_becomes_a_few_frames(tmp_path):
     picture = Thumbnails(tmp_path / "out")(Media(str(folder), "frames"))
     assert len(picture["src"]) == 4
     assert all(Path(tmp_path / "out" / source).is_file() for source in picture["src"])
+
+
+def test_a_site_that_was_interrupted_is_replaced(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise KeyboardInterrupt
+
+    runs = [make_run("grounding", tmp_path, n=4, name="one")]
+    with monkeypatch.context() as patched:
+        patched.setattr("leaderboards.site.write_data_set", fails)
+        with pytest.raises(KeyboardInterrupt):
+            build_site(runs, tmp_path / "out")
+    assert not (tmp_path / "out" / "index.html").exists()
+    assert build_site(runs, tmp_path / "out").index.is_file()
