@@ -155,7 +155,7 @@ class RegionText:
             raise DataError("has no elems", source=source, expected="a list of objects")
         boxes = [_fractions(elem, image.size, source) for elem in elems]
         crop = (0, 0, *image.size)
-        if rng.random() < self.cropped:
+        if self.cropped == 1 or rng.random() < self.cropped:
             crop = crop_around(boxes[int(rng.integers(len(boxes)))], image.size, rng)
         flipped = bool(rng.random() < 0.5) and not says_side(_all_texts(row))
         square = resize(image.crop(crop), self.size)
