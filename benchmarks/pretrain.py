@@ -20,7 +20,7 @@ from x2vlm import distributed
 from x2vlm.config import Settings, TrainConfig
 from x2vlm.data.augment import COLOUR, RandAugment
 from x2vlm.data.concepts import ImageText, ParallelText, Parser, RegionText, VideoText
-from x2vlm.data.image import TrainTransform
+from x2vlm.data.image import AUGMENT, TrainTransform
 from x2vlm.data.streams import Stream
 from x2vlm.data.text import Tokenizer, load_tokenizer
 from x2vlm.errors import ConfigError
@@ -54,9 +54,9 @@ class StreamConfig(Settings):
     choice: str = ""
     """streams that name the same one take turns, in the ratio of their shares"""
     share: float = 1.0
+    """of a choice's turns; where all add up to less than 1, the other steps have none of them"""
     start: int = 0
     """step from which the stream takes part; until then its rivals have its turns"""
-    """of a choice's turns; where all add up to less than 1, the other steps have none of them"""
     matching: bool = True
     """off for noisy data"""
     align: bool = True
@@ -207,9 +207,9 @@ def _part(
     """A stream with what reads and collates its rows."""
     root = Path(plan.data) if plan.data else mini_root(corpus=True)
     size = config.vision.image_size
-    transform = TrainTransform(size, (plan.crop, 1.0), "careful")
-    if not plan.augment:
-        transform = TrainTransform(size, (plan.crop, 1.0), "careful", None)
+    transform = TrainTransform(
+        size, (plan.crop, 1.0), "careful", augment=AUGMENT if plan.augment else None
+    )
     parsers: dict[str, Callable[[], Parser]] = {
         "image": lambda: ImageText(transform, language=stream.language, root=root),
         "video": lambda: VideoText(transform, plan.frames, language=stream.language, root=root),

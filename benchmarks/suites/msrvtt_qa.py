@@ -23,7 +23,7 @@ CLASSES = 1500
 def read(files: Files, split: str, language: str) -> Iterator[Record]:
     """Questions with the class of their answer; None for answers outside the classes."""
     make = record_of(labels(files), Videos(files, msrvtt_retrieval.VIDEOS), "video{}", language)
-    return each(files, _rows(files, split), make)
+    return each(files, rows_of(files, FOLDERS, split), make)
 
 
 def names(folders: Sequence[str], split: str) -> list[str]:
@@ -32,13 +32,13 @@ def names(folders: Sequence[str], split: str) -> list[str]:
 
 
 def record_of(
-    classes: Sequence[str], videos: Videos, video: str, language: str
+    answers: Sequence[str], videos: Videos, video: str, language: str
 ) -> Callable[[Row], Record]:
     """Row -> Record. video: name of a video of which the row has only the number, "{}" its place.
 
     Ids are those of the file, else the row's number in it (ClipBERT's layout has none).
     """
-    index = {answer: place for place, answer in enumerate(classes)}
+    index = {answer: place for place, answer in enumerate(answers)}
 
     def make(row: Row) -> Record:
         answer = row.text("answer")
@@ -62,16 +62,22 @@ def most_frequent(rows: Sequence[Row], count: int) -> list[str]:
     return sorted(counts, key=lambda answer: (-counts[answer], answer))[:count]
 
 
-def labels(files: Files) -> list[str]:
+def classes(files: Files, folders: Sequence[str], count: int) -> list[str]:
     """The answers that are classes: the user's map, else the most frequent training answers."""
-    path = files.look("answers", under(FOLDERS, "train_ans2label.json", "qa_ans2label.json"))
+    path = files.look("answers", under(folders, "train_ans2label.json", "qa_ans2label.json"))
     if path is not None:
         return answer_list(path)
-    return most_frequent(_rows(files, "train"), CLASSES)
+    return most_frequent(rows_of(files, folders, "train"), count)
 
 
-def _rows(files: Files, split: str) -> list[Row]:
-    return read_rows(files, files.find(split, names(FOLDERS, split)))
+def rows_of(files: Files, folders: Sequence[str], split: str) -> list[Row]:
+    """The rows of a split, in whichever layout is there."""
+    return read_rows(files, files.find(split, names(folders, split)))
+
+
+def labels(files: Files) -> list[str]:
+    """The answers that are classes."""
+    return classes(files, FOLDERS, CLASSES)
 
 
 BENCHMARK = Benchmark(

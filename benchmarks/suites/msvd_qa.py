@@ -9,10 +9,9 @@ from benchmarks.base import Benchmark, Split
 from benchmarks.files import Files, under
 from benchmarks.media import Videos
 from benchmarks.metrics import labels as metric
-from benchmarks.readers import read_lines, read_rows
+from benchmarks.readers import read_lines
 from benchmarks.rows import Row, each
-from benchmarks.suites.msrvtt_qa import most_frequent, names, record_of
-from benchmarks.suites.vqav2 import answer_list
+from benchmarks.suites.msrvtt_qa import classes, record_of, rows_of
 from x2vlm.errors import DataError
 from x2vlm.types import Record
 
@@ -24,7 +23,7 @@ CLASSES = 1000
 def read(files: Files, split: str, language: str) -> Iterator[Record]:
     """Questions with the class of their answer; None for answers outside the classes."""
     make = record_of(labels(files), Videos(files, VIDEOS), "vid{}", language)
-    return each(files, _rows(files, split), _named(files, make))
+    return each(files, rows_of(files, FOLDERS, split), _named(files, make))
 
 
 def _named(files: Files, make: Callable[[Row], Record]) -> Callable[[Row], Record]:
@@ -56,15 +55,8 @@ def _mapping(files: Files) -> dict[str, str]:
 
 
 def labels(files: Files) -> list[str]:
-    """The answers that are classes: the user's map, else the most frequent training answers."""
-    path = files.look("answers", under(FOLDERS, "train_ans2label.json", "qa_ans2label.json"))
-    if path is not None:
-        return answer_list(path)
-    return most_frequent(_rows(files, "train"), CLASSES)
-
-
-def _rows(files: Files, split: str) -> list[Row]:
-    return read_rows(files, files.find(split, names(FOLDERS, split)))
+    """The answers that are classes."""
+    return classes(files, FOLDERS, CLASSES)
 
 
 BENCHMARK = Benchmark(

@@ -17,7 +17,6 @@ from x2vlm.errors import ConfigError, Error, unknown
 
 PREFIX = "mini_"
 MODELS = ("tiny", "multilingual-tiny")
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 
 def suite_names() -> list[str]:
@@ -64,7 +63,7 @@ def eval_all(
     print(f"{len(chosen)} benchmarks, {count} at a time, below {out}", flush=True)
     longest_first = sorted(chosen, key=_steps, reverse=True)  # to fill the cores to the end
     failed = run_jobs([_job(name, out, seed, settings) for name in longest_first], count)
-    _report(chosen, out, seed, out if pretrain else ASSETS)
+    _report(chosen, out, seed, out if pretrain else None)
     print(f"{time.monotonic() - started:.0f} s in all")
     for job in failed:
         print(f"\n{job.ending()}", file=sys.stderr)
@@ -100,13 +99,14 @@ def _job(name: str, out: Path, seed: int, settings: Sequence[str]) -> Job:
     return Job(name, ("run", *words, *settings), folder / "console.txt")
 
 
-def _report(names: Sequence[str], out: Path, seed: int, shipped: Path) -> None:
+def _report(names: Sequence[str], out: Path, seed: int, made: Path | None) -> None:
+    """Tables, site and gallery. made: folder of weights made anew; None: the shipped ones."""
     from leaderboards.aggregate import read_records
     from leaderboards.board import boards_of
     from leaderboards.suite import suite_table
     from x2vlm.cli.boards import write, write_site
     from x2vlm.cli.explain import mini_gallery
-    from x2vlm.weights import find_weights
+    from x2vlm.weights import ASSETS, find_weights
 
     folders = [out / f"mini-{name}-s{seed}" for name in names]
     finished = [folder for folder in folders if (folder / "record.json").is_file()]
@@ -118,6 +118,6 @@ def _report(names: Sequence[str], out: Path, seed: int, shipped: Path) -> None:
     for table in boards_of(records, marked):
         for kind in ("md", "csv"):
             write(table, kind, out / "boards")
-    gallery = mini_gallery(find_weights(MODELS[0], shipped), out / "explain")
+    gallery = mini_gallery(find_weights(MODELS[0], made or ASSETS), out / "explain")
     site = write_site(finished, out / "site", marked, [gallery])
     print(f"boards: {out / 'boards'}; site: {site}")

@@ -98,37 +98,36 @@ class MixedSource:
             self.step += 1
             yield batches
 
-    def _take_turns(self) -> list[tuple[list[str], list[float]]]:
-        """For each choice: the parts of it, and how often each has its turn ("": nobody has)."""
-        rivals: dict[str, list[str]] = {}
+    def _take_turns(self) -> list[dict[str, float]]:
+        """For each choice: its parts, and how often each has its turn ("": nobody has)."""
+        rivals: dict[str, dict[str, float]] = {}
         for name, part in self.parts.items():
-            rivals.setdefault(part.choice or f"always {name}", []).append(name)
-        turns = []
-        for choice, names in rivals.items():
-            shares = [1.0 if choice.startswith("always ") else self.parts[n].share for n in names]
-            total = sum(shares)
+            share = part.share if part.choice else 1.0
+            rivals.setdefault(part.choice or f"always {name}", {})[name] = share
+        turns = list(rivals.values())
+        for turn in turns:
+            total = sum(turn.values())
             if total < 1 - 1e-6:
-                names, shares, total = [*names, ""], [*shares, 1 - total], 1.0
-            turns.append((names, [share / total for share in shares]))
-        if not any("" not in names and self._started(names, 0) for names, _ in turns):
+                turn[""] = 1 - total
+        if not any("" not in turn and self._started(turn, 0) for turn in turns):
             raise ConfigError(
                 "a step may be left without any stream: the shares of every choice add up to less "
                 "than 1, or start later\n  to do: let one stream take part always, without a choice"
             )
         return turns
 
-    def _started(self, names: Sequence[str], step: int) -> list[str]:
-        return [name for name in names if not name or self.parts[name].start <= step]
+    def _started(self, turn: Mapping[str, float], step: int) -> dict[str, float]:
+        """What of a choice takes part at a step."""
+        return {n: share for n, share in turn.items() if not n or self.parts[n].start <= step}
 
     def _taking_part(self) -> list[str]:
         """Names of the parts of this step, the same on every process."""
         rng = np.random.default_rng((self.seed, self.step))
         chosen = []
-        for names, shares in self._turns:
-            started = self._started(names, self.step)
-            if started:
-                weights = np.array([shares[names.index(name)] for name in started])
-                chosen.append(started[int(rng.choice(len(started), p=weights / weights.sum()))])
+        for turn in self._turns:
+            if started := self._started(turn, self.step):
+                shares = np.array(list(started.values()))
+                chosen.append(list(started)[int(rng.choice(len(started), p=shares / shares.sum()))])
         return [name for name in chosen if name]
 
     def state_dict(self) -> dict[str, Any]:
