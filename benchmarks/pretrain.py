@@ -19,7 +19,14 @@ from benchmarks.weights import device_name, find_device
 from x2vlm import distributed
 from x2vlm.config import Settings, TrainConfig
 from x2vlm.data.augment import COLOUR, RandAugment
-from x2vlm.data.concepts import ImageText, ParallelText, Parser, RegionText, VideoText
+from x2vlm.data.concepts import (
+    ImageText,
+    ParallelText,
+    Parser,
+    QuestionText,
+    RegionText,
+    VideoText,
+)
 from x2vlm.data.image import AUGMENT, TrainTransform
 from x2vlm.data.streams import Stream
 from x2vlm.data.text import Tokenizer, load_tokenizer
@@ -44,7 +51,7 @@ class StreamConfig(Settings):
     """One stream of a pre-training mixture."""
 
     kind: str
-    """image, region, video or parallel"""
+    """image, region, video, question or parallel"""
     path: str
     """glob of its shards below the data folder"""
     batch_size: int
@@ -217,6 +224,9 @@ def _part(
             size, plan.max_regions, language=stream.language, root=root,
             augment=RandAugment(operations=COLOUR) if plan.augment else None,
             cropped=plan.cropped_regions,
+        ),
+        "question": lambda: QuestionText(
+            transform, plan.frames, language=stream.language, root=root
         ),
         "parallel": ParallelText,
     }  # fmt: skip

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tests.bench_table import Timed, peak_memory
 from x2vlm.model.config import PRESETS
+from x2vlm.model.products import products
 from x2vlm.model.x2vlm import X2VLM
-from x2vlm.tasks.evaluation import products
 
 CANDIDATES = 3128  # answers of VQAv2
 ANSWER_TOKENS = ([1, 2, 3, 4, 5, 8], [60, 25, 8, 4, 2, 1])  # lengths and their shares

@@ -11,13 +11,20 @@ from typing import Any
 from tests import small
 from x2vlm import distributed
 from x2vlm.data.augment import RandAugment
-from x2vlm.data.concepts import ImageText, ParallelText, Parser, RegionText, VideoText
+from x2vlm.data.concepts import (
+    ImageText,
+    ParallelText,
+    Parser,
+    QuestionText,
+    RegionText,
+    VideoText,
+)
 from x2vlm.data.image import TrainTransform
 from x2vlm.data.streams import Stream
 from x2vlm.tasks.pretraining_data import Collate
 from x2vlm.train.mixed import MixedSource, Part
 
-KINDS = ("image", "region", "video", "parallel")
+KINDS = ("image", "region", "video", "question", "parallel")
 NAMES = list(small.COLOURS)
 TOKENIZER = small.tokenizer()
 CONFIG = replace(
@@ -47,6 +54,9 @@ def rows(kind: str, count: int) -> list[dict[str, Any]]:
             found.append({"binary": _binary(i, colour), "caption": text, "elems": elems})
         elif kind == "video":
             found.append({"video_frames": [_binary(i, colour), _binary(i, other)], "text": text})
+        elif kind == "question":
+            asked = [["what is in the picture?", "square"], ["what color is it?", colour]]
+            found.append({"binary": _binary(i, colour), "questions": asked})
         else:
             found.append({"source_text": text, "target_text": f"what is {colour}"})
     return found
@@ -71,6 +81,7 @@ def parser(kind: str) -> Parser:
         "image": ImageText(transform),
         "region": RegionText(small.SIZE, augment=plain),
         "video": VideoText(transform, frames=2),
+        "question": QuestionText(transform, frames=2),
         "parallel": ParallelText(),
     }
     return made[kind]

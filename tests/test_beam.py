@@ -9,9 +9,9 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from x2vlm.model.products import products
 from x2vlm.model.x2vlm import X2VLM
 from x2vlm.tasks.beam import Search, generate, repeats
-from x2vlm.tasks.evaluation import products
 
 END = 3
 

@@ -107,7 +107,7 @@ def parts_of(batch: Batch) -> tuple[Texts, Regions | None]:
     assert batch.mask_BL is not None
     hidden = target["hidden_BL"], target["positions_BM"], target["targets_BM"]
     texts = Texts(batch.text_BL, batch.mask_BL, *hidden)
-    if "rows_B" not in target:
+    if "patches_BV" not in target:
         return texts, None
     names = ("rows_B", "patches_BV", "box_B4", "is_box_B")
     return texts, Regions(*(target[name] for name in names))
@@ -153,6 +153,46 @@ def test_an_image_is_encoded_once(batches: dict[str, Batch]) -> None:
     assert len(parts_of(batches["region"])[0].text_BL) > sizes[0]
 
 
+def test_the_answer_is_hidden_behind_its_question(batches: dict[str, Batch]) -> None:
+    batch, tokenizer = batches["question"], world.TOKENIZER
+    texts, _ = parts_of(batch)
+    rows_B = batch.target["rows_B"]
+    assert rows_B.tolist() == [g for g in range(len(batch.ids)) for _ in range(2)]
+    said = [
+        (tokenizer.decode(text), tokenizer.decode(targets[targets >= 0]), hidden[positions])
+        for text, targets, hidden, positions in zip(
+            texts.text_BL, texts.targets_BM, texts.hidden_BL, texts.positions_BM, strict=True
+        )
+    ]
+    assert {text.removesuffix(answer).strip() for text, answer, _ in said} == {
+        "what is in the picture", "what color is it"}  # fmt: skip
+    assert {answer for _, answer, _ in said} <= {"square", *world.NAMES}
+    assert all(bool((hidden == tokenizer.mask).all()) for _, _, hidden in said)
+    kept = texts.hidden_BL != tokenizer.mask
+    assert torch.equal(texts.hidden_BL[kept], texts.text_BL[kept])
+
+
+def test_questions_share_an_image_and_an_answer_is_never_cut(batches: dict[str, Batch]) -> None:
+    task, batch, sizes = new_task(), batches["question"], []
+    task.model.vision.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    shared = task.loss(batch)["question_mlm"]
+    assert sizes == [len(batch.ids)]
+    texts, _ = parts_of(batch)
+    assert batch.image is not None
+    rows_B = batch.target["rows_B"]
+    alone = task.question_losses(batch.image[rows_B], texts, torch.arange(len(rows_B)))
+    torch.testing.assert_close(shared, alone["mlm"])
+
+    collate = Collate("question", world.TOKENIZER, max_tokens=8)
+    whole = (0.5, 0.5, 1.0, 1.0)
+    long = Concepts(None, ("what " * 20, "red square"), (whole,) * 2, (False,) * 2, 0, "row")
+    row = replace(long, image=torch.zeros(3, 32, 32))
+    cut = collate([row])
+    assert cut.text_BL is not None
+    assert cut.text_BL.shape == (1, 8)
+    assert world.TOKENIZER.decode(cut.target["targets_BM"][0]) == "red square"
+
+
 def test_names_counts_and_weights_agree(batches: dict[str, Batch]) -> None:
     task = new_task(weights={"region": 0.5, "region_box": 4})
     assert set(batches) == set(LOSSES)
@@ -177,6 +217,7 @@ def test_switches_of_the_ablation(batches: dict[str, Batch]) -> None:
     torch.testing.assert_close(located["region_box"], new_task().loss(region)["region_box"])
     boxes_only = replace(region, target={**region.target, "align": False})
     assert set(new_task().loss(boxes_only)) == {"region_box", "region_giou"}
+    assert set(new_task().counts(boxes_only)) == {"region_box", "region_giou"}
     torch.testing.assert_close(new_task().loss(boxes_only)["region_box"], located["region_box"])
     with pytest.raises(ConfigError, match="nothing"):
         new_task(localise=False, align_regions=False).loss(region)
@@ -299,7 +340,7 @@ def test_a_mixture_resumes_exactly(shards: Path, workers: int) -> None:
     again = world.source(shards, workers=workers)
     again.load_state_dict(position)
     for expected, found in zip(whole[4:], iter(again), strict=False):
-        assert len(expected) == len(found) == 4
+        assert len(expected) == len(found) == 5
         assert all(equal(*pair) for pair in zip(expected, found, strict=True))
 
 
@@ -340,7 +381,7 @@ def test_halved_batches_hold_the_same_rows(shards: Path) -> None:
     whole, halved = world.source(shards, batch_size=4), world.source(shards, batch_size=4)
     assert halved.halve()
     one, two = next(iter(whole)), next(iter(halved))
-    assert (len(one), len(two)) == (4, 8)
+    assert (len(one), len(two)) == (5, 10)
     assert [i for b in one for i in b.ids] == [i for b in two for i in b.ids]
 
 
@@ -350,7 +391,7 @@ def test_matching_ends_after_a_step(shards: Path) -> None:
         [bool(batch.target["matching"]) for batch in batches]
         for batches in itertools.islice(iter(source), 4)
     ]
-    assert found == [[True] * 4] * 2 + [[False] * 4] * 2
+    assert found == [[True] * 5] * 2 + [[False] * 5] * 2
 
 
 def test_parts_of_a_choice_take_turns_by_their_shares(shards: Path) -> None:

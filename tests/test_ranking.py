@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from x2vlm.errors import ConfigError
+from x2vlm.model.products import products
 from x2vlm.tasks import ranking
-from x2vlm.tasks.evaluation import products
 from x2vlm.tasks.ranking import Rule, prepare, rank_answers
 
 CLS, SEP = 2, 3

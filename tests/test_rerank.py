@@ -7,8 +7,8 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from x2vlm.model.products import products
 from x2vlm.model.x2vlm import X2VLM
-from x2vlm.tasks.evaluation import products
 from x2vlm.tasks.features import Texts, chunks_by_length, encode_tokens, nearest
 from x2vlm.tasks.packed import runs_of
 from x2vlm.tasks.rerank import PairScorer, rerank

@@ -20,11 +20,12 @@ from benchmarks.mini.planner import captions, full, questions
 from benchmarks.mini.render import box, jpeg
 from benchmarks.mini.store import Store
 from benchmarks.mini.video import clips, frames
+from benchmarks.mini.video import questions as clip_questions
 from benchmarks.mini.world import COLOURS, Scene, related, scenes
 from benchmarks.mini.write_boxes import SYNONYMS
 from benchmarks.mini.write_iglue import PROPERTIES
 
-IMAGES, OBJECTS, VIDEOS, PARALLEL = 6000, 1500, 500, 6000
+IMAGES, OBJECTS, VIDEOS, PARALLEL = 15000, 1500, 3000, 6000
 SHARD = 1000
 _VIDEO_FRAMES = 6
 
@@ -34,12 +35,17 @@ def _encoded(data: bytes) -> str:
 
 
 def image_row(scene: Scene, binary: str) -> dict[str, Any]:
-    """Four English captions, and one in each other language."""
+    """Four English captions and questions, and one of each in every other language."""
     rng = random.Random(scene.seed + "/words")
-    said = captions(scene, rng, 4)
-    english = [language("en").say(message, rng) for message in said]
-    others = {c: language(c).say(rng.choice(said), rng) for c in GRAMMARS if c != "en"}
-    return {"binary": binary, "caption": {"en": english, **others}}
+    said, asked = captions(scene, rng, 4), questions(scene, rng, 4)
+    texts: dict[str, Any] = {"en": [language("en").say(message, rng) for message in said]}
+    pairs = {"en": [[language("en").say(one.message, rng), one.answer] for one in asked]}
+    for code in GRAMMARS:
+        if code != "en":
+            texts[code] = language(code).say(rng.choice(said), rng)
+            one = rng.choice(asked)
+            pairs[code] = [[language(code).say(one.message, rng), one.answer]]
+    return {"binary": binary, "caption": texts, "questions": pairs}
 
 
 def region_row(scene: Scene, binary: str) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def _bare(message: Message) -> str:
 
 
 def video_rows(store: Store) -> Iterator[dict[str, Any]]:
-    """Frames as JPEGs and three sentences on what happens."""
+    """Frames as JPEGs, three sentences on what happens, and questions."""
     english = language("en")
     for clip in clips(store.name("pretrain"), "train", store.number(VIDEOS)):
         rng = random.Random(clip.scene.seed + "/words")
@@ -93,7 +99,7 @@ def video_rows(store: Store) -> Iterator[dict[str, Any]]:
             Image.fromarray(picture).save(buffer, "JPEG", quality=90)
             binary.append(_encoded(buffer.getvalue()))
         texts = [english.say(clip.message(rng), rng) for _ in range(3)]
-        yield {"video_frames": binary, "text": texts}
+        yield {"video_frames": binary, "text": texts, "questions": clip_questions(clip, rng, 4)}
 
 
 def parallel_rows(store: Store) -> Iterator[dict[str, Any]]:

@@ -1,9 +1,11 @@
-"""Rows of pre-training shards -> samples: images, regions, videos, parallel text.
+"""Rows of pre-training shards -> samples: images, regions, videos, questions, parallel text.
 
 Formats (all fields JSON): image {"binary": base64 | "image": path, "desc" | "caption": texts};
 region the same with "elems": [{"bb": [x, y, w, h], "caption": texts, "attributes"?: texts}] and the
 caption optional; video {"video_frames": [base64, …] or clips of them | "video": path, "text":
-texts}; parallel {"source_text", "target_text"}. "texts" is a text, a list, or {language: text}.
+texts}; question the same as image or video with "questions": [[question, answer], …] or
+{language: these}; parallel {"source_text", "target_text"}. "texts" is a text, a list, or
+{language: text}.
 Axes: C channels, H W pixels, F frames, N concepts.
 """
 
@@ -47,8 +49,9 @@ class Concepts:
     """One row, prepared.
 
     image: CHW, FCHW for a video, None for parallel text. texts: cleaned; one for images and
-    videos, N for regions, two for parallel text. boxes: one (cx, cy, w, h) in fractions per text,
-    WHOLE where the text is about everything. is_box: False for those. seed: for what collate draws.
+    videos, N for regions, two for parallel text, question and answer in turn. boxes: one
+    (cx, cy, w, h) in fractions per text, WHOLE where the text is about everything. is_box: False
+    for those. seed: for what collate draws.
     """
 
     image: Tensor | None
@@ -104,14 +107,40 @@ class VideoText:
             clip = spoken[int(rng.integers(len(spoken)))]
             texts, encoded = texts[clip], encoded[clip]
         text = _text(texts, rng, self.language, self.max_words, source)
-        if encoded:
-            inline = tuple(_bytes(frame, source) for frame in encoded)
-            media = Media(source, "frames", inline)
-        elif isinstance(row.get("video"), str):
-            media = Media(str(self.root / row["video"]), "video")
-        else:
-            raise DataError("has neither video_frames nor video", source=source)
+        media = _video(encoded, row.get("video"), self.root, source)
         return _whole(self.transform, [read_frames(media, self.frames, rng)], (text,), rng, source)
+
+
+@dataclass(frozen=True)
+class QuestionText:
+    """Images or videos with questions and their answers. most: questions asked at a time."""
+
+    transform: TrainTransform
+    frames: int
+    most: int = 4
+    max_words: int = 30
+    language: str | None = None
+    root: Path = Path()
+
+    def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
+        """See Parser."""
+        asked = row.get("questions")
+        if isinstance(asked, dict):
+            chosen = asked if self.language is None else {self.language: asked.get(self.language)}
+            asked = [pair for pairs in chosen.values() for pair in pairs or ()]
+        if not isinstance(asked, list) or not asked:
+            raise DataError("has no questions", source=source, expected="[[question, answer], …]")
+        drawn = rng.permutation(len(asked))[: self.most].tolist()
+        texts = [self._words(text, source) for index in drawn for text in asked[index]]
+        if row.get("video_frames") or isinstance(row.get("video"), str):
+            media = _video(row.get("video_frames"), row.get("video"), self.root, source)
+            pixels: Pixels = read_frames(media, self.frames, rng)
+        else:
+            pixels = _image(row, self.root, source)
+        return _whole(self.transform, [pixels], tuple(texts), rng, source)
+
+    def _words(self, text: object, source: str) -> str:
+        return _text(text, np.random.default_rng(0), None, self.max_words, source)
 
 
 @dataclass(frozen=True)
@@ -192,7 +221,8 @@ def _whole(
 ) -> Concepts:
     """Concepts of a whole image or video, prepared by `transform`."""
     sample = transform(Record(source, (), texts), pixels, rng)
-    return Concepts(sample.images[0], texts, (WHOLE,), (False,), _seed(rng), source)
+    boxes, is_box = (WHOLE,) * len(texts), (False,) * len(texts)
+    return Concepts(sample.images[0], texts, boxes, is_box, _seed(rng), source)
 
 
 def _seed(rng: np.random.Generator) -> int:
@@ -248,6 +278,15 @@ def _bytes(value: object, source: str) -> bytes:
         return base64.b64decode(str(value), validate=True)
     except ValueError as error:
         raise DataError(f"image is not base64 ({error})", source=source) from None
+
+
+def _video(encoded: object, path: object, root: Path, source: str) -> Media:
+    """Frames that stand in the row, else a video file."""
+    if isinstance(encoded, list) and encoded:
+        return Media(source, "frames", tuple(_bytes(frame, source) for frame in encoded))
+    if not isinstance(path, str):
+        raise DataError("has neither video_frames nor video", source=source)
+    return Media(str(root / path), "video")
 
 
 def _image(row: Mapping[str, Any], root: Path, source: str) -> Image.Image:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
 
+from x2vlm.model.products import products
 from x2vlm.types import Batch, Prediction
 
 if TYPE_CHECKING:
@@ -18,52 +16,6 @@ if TYPE_CHECKING:
 
 SomeTask = TypeVar("SomeTask", bound="Task")
 Predict = Callable[[SomeTask, Iterable[Batch]], Iterator[Prediction]]
-
-ROWS = 4
-"""products with fewer rows are bound by reading the weights, and left to the default"""
-
-
-class OneDNN(TorchFunctionMode):
-    """Inside the block float32 linear layers on a CPU without gradients run in oneDNN.
-
-    The default is MKL, which on other than Intel's processors reaches less than half the speed:
-    92 against 209 GFLOP/s on one core of an EPYC 9005 (2048 x 768 by 768 x 3072). Same sums in
-    another order: equal to rounding. Nothing changes on other devices, dtypes, or in autocast.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """F.linear goes to oneDNN where that holds; everything else as it was."""
-        del types
-        if func is F.linear and not kwargs and _suits(*args):
-            x, weight, bias = (*args, None)[:3]
-            return _onednn_linear(x, weight, bias, "none", [], "")
-        return func(*args, **(kwargs or {}))
-
-
-def _suits(x: torch.Tensor, weight: torch.Tensor, *_: torch.Tensor | None) -> bool:
-    return (
-        x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and x.numel() >= ROWS * x.shape[-1]
-    )
-
-
-def _onednn_linear(*args: Any) -> Any:
-    # The operator behind torch.compile's own CPU code; torch offers no public name for it.
-    return torch.ops.mkldnn._linear_pointwise(*args)
-
-
-def products() -> AbstractContextManager[object]:
-    """The context in which linear layers are quick: `with products(): …`. Needs no gradients."""
-    return OneDNN() if hasattr(torch.ops.mkldnn, "_linear_pointwise") else nullcontext()
 
 
 def evaluation(predict: Predict[SomeTask]) -> Predict[SomeTask]:

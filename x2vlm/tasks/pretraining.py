@@ -1,9 +1,10 @@
 """Multi-grained pre-training: aligning and locating concepts of any grain in one step.
 
-Four kinds of batch, each with the losses of spec §2; the loop adds them up:
+Five kinds of batch, each with the losses of spec §2; the loop adds them up:
 
     image, video   contrastive, matching, mlm
     region         the same for concepts in boxes of an image, and box, giou: where they are
+    question       mlm of the answers alone, each behind its question (images and videos)
     parallel       contrastive, matching, mlm between two texts of one meaning (CCLM)
 
 An image is encoded once however many concepts it carries, and its keys and values are projected
@@ -39,6 +40,7 @@ LOSSES: Mapping[str, tuple[str, ...]] = {
     "image": ALIGNED,
     "region": (*ALIGNED, "box", "giou"),
     "video": ALIGNED,
+    "question": ("mlm",),
     "parallel": ALIGNED,
 }
 """what each kind of batch is trained on"""
@@ -129,12 +131,11 @@ class Pretraining(Task):
     def counts(self, batch: Batch) -> Mapping[str, int]:
         """Pairs, masked tokens and boxes of a batch, under the names of its losses."""
         kind, target = str(batch.target["kind"]), batch.target
+        aligned = kind != "question" and bool(target.get("align", True))
         pairs = len(target["text_BL"]) if kind == "parallel" else len(_text(batch))
-        found = {
-            "contrastive": pairs,
-            "matching": 3 * pairs,
-            "mlm": int((target["targets_BM"] != losses.IGNORED).sum()),
-        }
+        found = {"contrastive": pairs, "matching": 3 * pairs} if aligned else {}
+        if aligned or kind == "question":
+            found["mlm"] = int((target["targets_BM"] != losses.IGNORED).sum())
         if kind == "region":
             boxes = int(target["is_box_B"].sum())
             found |= {"box": boxes, "giou": boxes}
@@ -160,6 +161,8 @@ class Pretraining(Task):
             found = self.region_losses(
                 _image(batch), regions, texts, matching=matching, align=align
             )
+        elif kind == "question":
+            found = self.question_losses(_image(batch), texts, target["rows_B"])
         else:
             found = self.image_losses(_image(batch), texts, matching=matching)
         return {f"{kind}_{name}": value for name, value in found.items()}
@@ -204,6 +207,15 @@ class Pretraining(Task):
         if last is not None:
             found |= self._locate(last, regions)
         return found
+
+    def question_losses(self, image: Tensor, texts: Texts, rows_B: Tensor) -> dict[str, Tensor]:
+        """The hidden answers of questions about image_BCHW or frames_BFCHW; rows_B: the image of
+        each question."""
+        memory = self.model.memory(self.model.encode_visual(image))
+        hidden_BLD = self.model.encode_text(texts.hidden_BL, texts.mask_BL)
+        fused_BLD = self.model.fuse(hidden_BLD, texts.mask_BL, memory, rows_B)
+        found = losses.mlm(self.model, fused_BLD, texts.positions_BM, texts.targets_BM)
+        return {"mlm": found}
 
     def parallel_losses(
         self, texts: Texts, text_BL: Tensor, mask_BL: Tensor, negatives: Negatives | None = None,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from x2vlm.data.concepts import Concepts
 from x2vlm.data.image import Box, patch_mask
@@ -24,8 +25,9 @@ from x2vlm.types import Batch
 class Collate:
     """How one kind of rows becomes batches (see `Pretraining`).
 
-    kind: "image", "region", "video" or "parallel". image_size, patch_size: pixels. matching: off
-    for noisy data. mask_probability, max_masks: of whole-word masking (CCLM: 0.4 and 10).
+    kind: "image", "region", "video", "question" or "parallel". image_size, patch_size: pixels.
+    matching: off for noisy data. mask_probability, max_masks: of whole-word masking (CCLM: 0.4
+    and 10).
     max_concepts: most concepts of a region batch; the surplus is left out, 0: no limit. align: off
     for region batches that are located only.
     """
@@ -49,6 +51,8 @@ class Collate:
             image = torch.stack([row.image for row in rows if row.image is not None])
         if self.kind == "region":
             return self._regions(ids, image, rows)
+        if self.kind == "question":
+            return self._questions(ids, image, rows)
         texts, others = [row.texts[0] for row in rows], None
         if self.kind == "parallel":
             # Either language is predicted from the other.
@@ -78,6 +82,37 @@ class Collate:
             "is_box_B": torch.tensor([rows[g].is_box[n] for g, n in places]),
         }
         return self._batch(ids, image_GCHW, text_BL, mask_BL, target)
+
+    def _questions(
+        self, ids: tuple[str, ...], image: Tensor | None, rows: Sequence[Concepts]
+    ) -> Batch:
+        """Question and answer as one text, in which the answer is hidden."""
+        pairs = [
+            (g, row.texts[n], row.texts[n + 1])
+            for g, row in enumerate(rows)
+            for n in range(0, len(row.texts), 2)
+        ]
+        encode, most = self.tokenizer.ids, self.max_tokens
+        hidden, positions, targets, texts = [], [], [], []
+        for _, question, answer in pairs:
+            # Special tokens around both; an answer too long for any question is cut.
+            _, *said, end = encode(answer, most // 2)
+            start, *asked, _ = encode(question, most - len(said))
+            texts.append([start, *asked, *said, end])
+            hidden.append([start, *asked, *[self.tokenizer.mask] * len(said), end])
+            positions.append(list(range(1 + len(asked), 1 + len(asked) + len(said))))
+            targets.append(said)
+        padding = self.tokenizer.pad
+        text_BL = _stack(texts, padding)
+        target = {
+            "hidden_BL": _stack(hidden, padding),
+            "positions_BM": _stack(positions, 0),
+            "targets_BM": _stack(targets, IGNORED),
+            "rows_B": torch.tensor([g for g, _, _ in pairs]),
+        }
+        lengths = torch.tensor([len(text) for text in texts])
+        mask_BL = torch.arange(text_BL.shape[1]) < lengths[:, None]
+        return self._batch(ids, image, text_BL, mask_BL, target)
 
     def _batch(
         self,
@@ -127,6 +162,11 @@ class Collate:
 def _spread(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """(image, concept) so ordered that a cut takes from the images with most concepts."""
     return sorted(places, key=lambda place: (place[1], place[0]))
+
+
+def _stack(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    """Rows of unequal length as one tensor, filled up with `value`."""
+    return pad_sequence([torch.tensor(row) for row in rows], True, value)
 
 
 def _widen(rows_BM: Tensor, width: int, value: int) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.errors import ConfigError, TrainingError
+from x2vlm.model.products import products
 from x2vlm.tasks.base import Task
 from x2vlm.train import optim
 from x2vlm.train.shard import Shards
@@ -132,7 +133,7 @@ class Step:
             if isinstance(self.module, DistributedDataParallel) and not last
             else nullcontext()
         )
-        with waiting:
+        with waiting, products():
             losses = self._forward(self.module, batch)
             parts = {n: loss * shares[n if n in shares else ""] for n, loss in losses.items()}
             weighted = [self.task.weights.get(n, 1.0) * part for n, part in parts.items()]
