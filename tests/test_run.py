@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mini.suite import write_world
-from benchmarks.record import ResultRecord
+from benchmarks.record import ResultRecord, sha256
 from leaderboards.aggregate import flags_of
 from x2vlm.cli import main
 
@@ -147,6 +147,24 @@ def test_reproduce_prints_the_difference_of_the_run_it_made(
     assert "model.pretraining=4M" in capsys.readouterr().out.splitlines()[-1]
     assert main(["reproduce", "nlvr2", *named[1:], "model.pretraining=1B"]) == 0
     assert "no number for this row" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_reproduce_fine_tunes_once_and_evaluates_every_split_of_the_papers(
+    world: Path, tmp_path: Path
+) -> None:
+    arguments = words("refcoco_plus", world, tmp_path)[1:]
+    assert main(["reproduce", "refcoco_plus", *arguments]) == 0
+    records = {
+        split: ResultRecord.read(tmp_path / name / "record.json")
+        for split, name in (("testA", "run"), ("val", "run-val"), ("testB", "run-testB"))
+    }
+    assert [record.split for record in records.values()] == ["testA", "val", "testB"]
+    assert {record.protocol for record in records.values()} == {"fine-tuned"}
+    assert not (tmp_path / "run-val" / "train.done.json").exists()
+    weights = sha256(tmp_path / "run" / "model.safetensors")
+    assert records["val"].model["weights_sha256"] == weights
+    assert main(["reproduce", "refcoco_plus", *arguments, "split=val", "name=one"]) == 0
+    assert not list(tmp_path.glob("one-*"))
 
 
 def test_languages_that_are_not_there_are_left_out_and_told(

@@ -117,11 +117,11 @@ def submit(words: Sequence[str]) -> int:
     return 0
 
 
-def difference(folder: Path) -> int:
-    """Print one run's numbers beside those of the paper."""
+def difference(folders: Sequence[Path]) -> int:
+    """Print the numbers of runs beside those of the paper."""
     from leaderboards.difference import differences_of, to_markdown
 
-    records = read_records([folder])
+    records = read_records(folders)
     found = differences_of(boards_of(records, FLAGS))
     if found:
         print(to_markdown(found))

@@ -214,9 +214,13 @@ def convert(words: list[str]) -> int:
 
 
 def reproduce(words: list[str]) -> int:
-    """x2vlm reproduce BENCHMARK …: one row, then ours beside the paper's number."""
+    """x2vlm reproduce BENCHMARK …: one row, then ours beside the paper's numbers.
+
+    Fine-tuned once, then evaluated on each split that the papers report, or on split=.
+    """
     from benchmarks.mini.home import data_root
     from benchmarks.run import Run
+    from leaderboards.published import numbers
     from x2vlm.cli.boards import difference
 
     if not words or "=" in words[0]:
@@ -225,4 +229,19 @@ def reproduce(words: list[str]) -> int:
     group = "experiment" if words[0] in experiments else "benchmark"
     overrides = [f"{group}={words[0]}", *words[1:]]
     chosen = plan(compose(overrides))
-    return run(overrides) or difference(Run(chosen, data_root(chosen)).folder)
+    if failed := run(overrides):
+        return failed
+    first = Run(chosen, data_root(chosen))
+    folders, settings = [first.folder], [w for w in overrides if not w.startswith("name=")]
+    if first.plan.trains:
+        weights = first.folder / "model.safetensors"
+        settings += [f"checkpoint={weights}", "model.random=false"]
+        settings += [f"protocol=evaluate:{first.plan.told_protocol}"]
+    published = {n.split for n in numbers() if n.benchmark == first.benchmark.name and n.ours}
+    for name, split in first.benchmark.splits.items():
+        if chosen.split or not split.scored or name not in published - {first.plan.test_split()}:
+            continue
+        folders.append(first.folder.with_name(f"{first.folder.name}-{name}"))
+        if failed := run([*settings, f"split={name}", f"name={folders[-1].name}"]):
+            return failed
+    return difference(folders)
