@@ -125,12 +125,15 @@ class PretrainPlan(Settings):
     name: str = ""
 
     def used_streams(self) -> dict[str, StreamConfig]:
-        """The streams that give a loss: regions neither aligned nor located are left out."""
-        return {
+        """The streams that give a loss: regions neither aligned nor located are left out. The
+        others do not wait for steps that the streams left out would have had alone."""
+        used = {
             name: stream
             for name, stream in self.streams.items()
             if stream.kind != "region" or self.localise or (self.align_regions and stream.align)
         }
+        first = min((stream.start for stream in used.values()), default=0)
+        return {name: replace(stream, start=stream.start - first) for name, stream in used.items()}
 
     def shape(self, tokenizer: Tokenizer) -> ModelConfig:
         """The model to train: the preset, for this tokenizer and these streams."""

@@ -62,6 +62,7 @@ def cells_of(text: str) -> Iterator[tuple[str, list[str]]]:
 @pytest.mark.slow
 def test_the_table_says_what_the_records_say(world: Path, tmp_path: Path, done: list[Job]) -> None:
     words = [f"data={world}", f"out={tmp_path}", "device=cpu", "ablation.steps=1", "limit=8",
+             "ablation.places_first=0",
              "ablation.fine_tune_steps=1", "ablation.seeds=[1,2]",
              "ablation.benchmarks=[nlvr2,msrvtt_retrieval]"]  # fmt: skip
     plan = chosen(*words)
@@ -134,9 +135,12 @@ def test_every_variant_seed_and_benchmark_is_a_job(
 def test_the_words_of_the_jobs_compose(variant: str) -> None:
     from x2vlm.cli.compose import plan, pretrain_plan
 
-    made = chosen("ablation.steps=7", "ablation.fine_tune_steps=9")
+    made = chosen("ablation.steps=407", "ablation.fine_tune_steps=9")
     trained = pretrain_plan(compose(made.pretraining(variant, 2).words[1:]))
-    assert (trained.train.steps, trained.train.seed) == (7, 2)
+    assert (trained.train.steps, trained.train.seed) == (7 if variant == "without both" else 407, 2)
+    assert min(stream.start for stream in trained.used_streams().values()) == 0
+    captions = trained.used_streams()["images"].start
+    assert trained.train.steps - captions == 7, "every variant sees as many captions"
     assert trained.localise == trained.align_regions == (variant != "without both")
     assert trained.temporal_positions == (variant != "without temporal positions")
     tuned = plan(compose(made.run(variant, 2, "msrvtt_retrieval").words[1:]))
@@ -157,5 +161,7 @@ def test_wrong_settings_are_named(capsys: pytest.CaptureFixture[str]) -> None:
         chosen("ablation.benchmarks=[nlvr]")
     with pytest.raises(ConfigError, match="needs variants, benchmarks and seeds"):
         chosen("ablation.seeds=[]")
+    with pytest.raises(ConfigError, match="about places alone"):
+        chosen("ablation.steps=400")
     assert main(["train", "experiment=ablation"]) == 1
     assert "x2vlm run experiment=ablation" in capsys.readouterr().err

@@ -142,6 +142,16 @@ def test_streams_without_a_loss_are_left_out(switches: dict[str, bool], used: se
     assert set(plan(streams=streams, **switches).used_streams()) == used
 
 
+def test_nothing_waits_for_streams_that_are_left_out() -> None:
+    boxes = replace(STREAMS["region"], align=False)
+    late = {name: replace(STREAMS[name], start=400) for name in ("image", "region")}
+    streams = {**late, "boxes": boxes}
+    starts = {n: s.start for n, s in plan(streams=streams).used_streams().items()}
+    assert starts == {"image": 400, "region": 400, "boxes": 0}
+    alone = plan(streams=streams, localise=False).used_streams()
+    assert {n: s.start for n, s in alone.items()} == {"image": 0, "region": 0}
+
+
 def test_frames_have_positions_where_videos_are() -> None:
     assert shape(plan()).frames == 3
     assert shape(plan(temporal_positions=False)).frames == 0

@@ -31,6 +31,8 @@ class Variant(Settings):
     """of its fine-tuning and evaluation"""
     benchmarks: tuple[str, ...] = ()
     """evaluated on these of the ablation's only; empty: on all"""
+    places: bool = True
+    """whether it learns places; without them it needs no `places_first`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class AblationPlan(Settings):
     seeds: tuple[int, ...]
     steps: int | None = None
     """of pre-training; None: the experiment's own"""
+    places_first: int = 0
+    """first steps of the pre-training in which nothing but places is learned"""
     fine_tune_steps: int | None = None
     """of every fine-tuning; None: its experiment's own"""
     jobs: int | None = None
@@ -60,6 +64,11 @@ class AblationPlan(Settings):
         for name in {*self.benchmarks, *(b for v in self.variants.values() for b in v.benchmarks)}:
             if name not in known:
                 raise ConfigError(unknown("benchmark of the suite", name, known))
+        if self.places_first and (self.steps is None or self.steps <= self.places_first):
+            raise ConfigError(
+                f"ablation.steps is {self.steps}, but the first {self.places_first} "
+                "(ablation.places_first) are about places alone: give more"
+            )
         if not (self.variants and self.benchmarks and self.seeds):
             raise ConfigError("an ablation needs variants, benchmarks and seeds")
 
@@ -81,11 +90,12 @@ class AblationPlan(Settings):
     def pretraining(self, variant: str, seed: int) -> Job:
         """The job that writes FOLDER/VARIANT-sSEED.safetensors."""
         name = f"{_slug(variant)}-s{seed}"
-        steps = () if self.steps is None else (f"train.steps={self.steps}",)
+        chosen = self.variants[variant]
+        count = None if self.steps is None else self.steps - self.places_first * (not chosen.places)
+        steps = () if count is None else (f"train.steps={count}",)
         return Job(f"pre-training {variant}, seed {seed}", (
             "train", f"experiment={self.pretrain}", f"seed={seed}", f"out={self.folder}",
-            f"name={name}", f"device={self.device}", *steps, *self.variants[variant].pretrain,
-            *self.common,
+            f"name={name}", f"device={self.device}", *steps, *chosen.pretrain, *self.common,
         ), self.folder / name / "console.txt")  # fmt: skip
 
     def run(self, variant: str, seed: int, benchmark: str) -> Job:
