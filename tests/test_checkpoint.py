@@ -249,3 +249,10 @@ def test_convert_reports_what_it_did(tmp_path: Path) -> None:
     assert torch.equal(again.classifier[3].weight, loaded.model.classifier[3].weight)
     with pytest.raises(CheckpointError, match="did you mean 'grounding'"):
         checkpoint.convert(out, out, to="groundin")
+
+
+def test_others_may_read_what_the_user_lets_them_read(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    checkpoint.save(X2VLM(small.CONFIG), tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").stat().st_mode == other.stat().st_mode

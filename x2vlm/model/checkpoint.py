@@ -203,7 +203,10 @@ def save(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.touch()
+    mode = beside.stat().st_mode
     save_file(state, beside, metadata)
+    beside.chmod(mode)  # safetensors writes files that nobody else may read
     beside.replace(path)
 
 
