@@ -103,10 +103,11 @@ class Asking:
         skipped: list[Skipped],
     ) -> float:
         """Ask, and write what is new; the seconds spent waiting for decoded data."""
-        share = share_of(records, distributed.rank(), distributed.world())
+        world, frames = distributed.world(), self.plan.model.frames
+        share = share_of(records, distributed.rank(), world, frames)
         loader = evaluation_loader(
             task, unfinished(share, size, writer.done), batch_size=size,
-            workers=self.plan.predict.workers, frames=self.plan.model.frames,
+            workers=self.plan.predict.workers, frames=frames,
             on_error=self.plan.data.on_error, skipped=skipped,
         )  # fmt: skip
         with torch.inference_mode(), task.evaluating(), self.model.autocast():

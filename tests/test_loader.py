@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from x2vlm.data.image import EvalTransform, Sample, TrainTransform
-from x2vlm.data.loader import TrainingLoader, evaluation_loader, training_loader
+from x2vlm.data.loader import (
+    TrainingLoader,
+    costs,
+    evaluation_loader,
+    share_of,
+    training_loader,
+)
 from x2vlm.errors import ConfigError, DataError, MediaError
 from x2vlm.types import Batch, Media, Record
 
@@ -90,6 +96,30 @@ def test_every_record_once_over_all_ranks(n: int, size: int, world: int) -> None
         assert len(loader) == len(batches)
         seen += [index for batch in batches for index in batch.ids]
     assert seen == [record.id for record in blanks(n)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 200)), max_size=40), st.integers(1, 7))
+@settings(max_examples=200, deadline=None)
+def test_shares_cost_about_the_same(rows: list[tuple[int, int]], world: int) -> None:
+    """rows: image and words of each question; images repeat where neighbours are of one."""
+    asked = [
+        Record(str(i), (Media(f"{image}.png"),), ("x " * words,))
+        for i, (image, words) in enumerate(rows)
+    ]
+    shares = [share_of(asked, rank, world) for rank in range(world)]
+    assert list(itertools.chain(*shares)) == asked
+    cost = dict(zip([record.id for record in asked], costs(asked), strict=True))
+    most = max(cost.values(), default=0.0)
+    for share in shares:
+        assert sum(cost[record.id] for record in share) <= sum(cost.values()) / world + most
+
+
+def test_videos_cost_their_frames_and_images_are_paid_once() -> None:
+    clip, photo = Media("a.mp4", "video"), Media("b.jpg")
+    asked = [Record(str(i), (media,), ("what",)) for i, media in enumerate((clip, photo, photo))]
+    video, image, again = costs(asked, frames=8)
+    assert video - again == pytest.approx(8 * (image - again))
+    assert image > again > 0
 
 
 @pytest.mark.parametrize("workers", [0, 2])

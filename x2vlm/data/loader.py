@@ -26,10 +26,13 @@ from x2vlm.data.workers import (
     skip,
 )
 from x2vlm.errors import ConfigError, DataError, MediaError
-from x2vlm.types import Batch, Record
+from x2vlm.types import Batch, Media, Record
 
 __all__ = ["EvaluationLoader", "Sample", "TrainingLoader", "evaluation_loader", "training_loader"]
 
+IMAGE_COST, TEXT_COST = 100.0, 10.0
+"""of encoding an image, and of any text whatever its length, in words of a text: roughly those of
+base, whose image has 577 tokens that no other pass repeats"""
 TRIES = 100
 """records tried in the place of an unreadable one before training gives up"""
 
@@ -95,16 +98,37 @@ def evaluation_loader(
     {"id", "source", "reason"} to `skipped`. len(loader) is the number of batches, those that are
     wholly unreadable included; the loader may be iterated again.
     """
-    share = share_of(records, rank, world)
+    share = share_of(records, rank, world, frames)
     return EvaluationLoader(
         task, share, batch_size, workers, frames, on_error, [] if skipped is None else skipped
     )
 
 
-def share_of(records: Sequence[Record], rank: int, world: int) -> Sequence[Record]:
-    """The contiguous part of the records that one of `world` processes evaluates."""
-    first, end = (len(records) * r // world for r in (rank, rank + 1))
-    return records[first:end]
+def share_of(records: Sequence[Record], rank: int, world: int, frames: int = 1) -> list[Record]:
+    """The contiguous part of the records that one of `world` processes evaluates.
+
+    The parts cost about the same (see `costs`), whatever their number of records.
+    """
+    end_R = np.cumsum(costs(records, frames))
+    middle_R = end_R - np.diff(end_R, prepend=0.0) / 2
+    part_R = middle_R * world // (end_R[-1] if len(end_R) else 1.0)
+    return [record for record, part in zip(records, part_R, strict=True) if part == rank]
+
+
+def costs(records: Sequence[Record], frames: int = 1) -> list[float]:
+    """What each record costs to evaluate, in words of text.
+
+    Pictures that the record before has shown already (questions about one image) are encoded once.
+    frames: of each video.
+    """
+    found: list[float] = []
+    before: tuple[Media, ...] = ()
+    for record in records:
+        shown = sum(1 if media.kind == "image" else frames for media in record.images)
+        new = shown if record.images != before else 0
+        found.append(new * IMAGE_COST + sum(TEXT_COST + text.count(" ") for text in record.texts))
+        before = record.images
+    return found
 
 
 class TrainingLoader(Loader):
