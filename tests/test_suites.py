@@ -15,6 +15,7 @@ import pytest
 from benchmarks.files import Extent, Files
 from benchmarks.media import missing_media
 from benchmarks.mini.suite import write_world
+from benchmarks.readers import read_rows
 from benchmarks.records import load_records
 from benchmarks.registry import NAMES, get
 from benchmarks.suites import coco_captioning
@@ -281,6 +282,40 @@ def test_hub_rows_carry_their_pictures(name: str, carrier: str, tmp_path: Path) 
     found, want = (load(tmp_path / root, name, case.split, "en")[0] for root in ("hub", "official"))
     assert [(r.id, r.texts, r.target) for r in found] == [(r.id, r.texts, r.target) for r in want]
     assert all(media.inline == (png(),) for record in found for media in record.images)
+
+
+PICTURED = {
+    "xgqa": ("image",), "xvnli": ("image",), "wit": ("image",), "xflickrco": ("image",),
+    "marvl": ("left_img", "right_img"),
+}  # fmt: skip
+"""columns that hold pictures; the videos of the QA sets stay files"""
+
+
+@pytest.mark.parametrize("name", [*PICTURED, "msrvtt_qa", "msvd_qa"])
+def test_official_rows_in_parquet(name: str, tmp_path: Path) -> None:
+    """The hub's copies of these have the official fields, with the pictures in the rows."""
+    import datasets
+
+    case = CASES[name]
+    write(tmp_path, case)
+    pictures = {column: {"bytes": png(), "path": None} for column in PICTURED.get(name, ())}
+    (tmp_path / "excluded.json").write_text("[]")
+    rows = [
+        {k: v for k, v in row.values.items() if k != "types"} | pictures
+        | ({"question_id": row.key} if row.key else {})
+        for row in read_rows(Files(tmp_path), tmp_path / case.main)
+    ]  # fmt: skip
+    table = datasets.Dataset.from_list(rows)
+    for column in PICTURED.get(name, ()):
+        table = table.cast_column(column, datasets.Image())
+    table.to_parquet(str(tmp_path / "hub.parquet"))
+    found, want = (
+        load(tmp_path, name, case.split, case.language, **given)[0]
+        for given in ({case.split: "hub.parquet", "excluded": "excluded.json"}, {})
+    )
+    assert [(r.id, r.texts, r.target) for r in found] == [(r.id, r.texts, r.target) for r in want]
+    if name in PICTURED:
+        assert {media.inline for record in found for media in record.images} == {(png(),)}
 
 
 def test_hub_gqa_keeps_questions_and_pictures_apart(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
     images = Images(files, IMAGES)
 
     def picture(row: Row, field: str) -> Media:
-        """The archive holds LANGUAGE/images/CONCEPT/FILE."""
+        """The archive holds LANGUAGE/images/CONCEPT/FILE; rows of the hub hold the picture."""
+        if (inside := row.picture(field)) is not None:
+            return inside
         name = row.text(field)
         if "/" in name:
             return images(last_two(name))

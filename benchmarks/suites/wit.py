@@ -25,8 +25,8 @@ LANGUAGES = ("en", "ar", "bg", "da", "el", "et", "id", "ja", "ko", "tr", "vi")
 def read(files: Files, split: str, language: str) -> Iterator[Record]:
     """Images with their captions; rows without a caption are left out, as in the official code.
 
-    The image is in the row ("image_content", base64, as X²-VLM prepares it), or a file called like
-    the last part of its URL below images/wit.
+    The image is in the row ("image_content", base64, as X²-VLM prepares it; "image" of the hub), or
+    a file called like the last part of its URL below images/wit.
     """
     names = under(FOLDERS, f"{split}_{{language}}.jsonl", f"{split}_{{language}}.jsonl.gz")
     path = files.find(split, names, language=language)
@@ -36,6 +36,8 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
         texts = row.texts("captions")
         if row.has("image_content"):
             media = row.base64("image_content")
+        elif (inside := row.picture("image")) is not None:
+            media = inside
         else:
             media = images(unquote(PurePosixPath(urlsplit(row.text("image_url")).path).name))
         return retrieval_record(_image_id(row), media, texts, row.source, language)

@@ -37,8 +37,9 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
         if label == UNDECIDED and split != "test":
             return None
         image = row.id("Flikr30kID", "Flickr30kID", "Flickr30K_ID").removesuffix(".jpg")
+        media = row.picture("image") or images(f"{IMAGES}/{image}.jpg")
         return Record(
-            row.text("pairID"), (images(f"{IMAGES}/{image}.jpg"),), (row.text("sentence2"),),
+            row.text("pairID"), (media,), (row.text("sentence2"),),
             {"label": None if label == UNDECIDED else LABELS.index(label)}, language,
             group=image, source=row.source,
         )  # fmt: skip
