@@ -318,6 +318,21 @@ def test_official_rows_in_parquet(name: str, tmp_path: Path) -> None:
         assert {media.inline for record in found for media in record.images} == {(png(),)}
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_hub_multi30k_has_a_row_per_image(tmp_path: Path, named: bool) -> None:
+    write(tmp_path, CASES["multi30k"])
+    want, _ = load(tmp_path, "multi30k", "test", "fr")
+    (tmp_path / "multi30k/test_2016_flickr.fr").unlink()
+    rows = [{"en": "a man", "fr": "un homme"}, {"en": "a dog", "fr": "un chien"}]
+    put(tmp_path, "multi30k/test.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    given = {"test": "multi30k/test.jsonl"} if named else {}
+    found, _ = load(tmp_path, "multi30k", "test", "fr", **given)
+    assert [(r.id, r.texts, r.target) for r in found] == [(r.id, r.texts, r.target) for r in want]
+    put(tmp_path, "multi30k/test.jsonl", json.dumps(rows[0]) + "\n")
+    with pytest.raises(DataError, match="1 lines, but"):
+        load(tmp_path, "multi30k", "test", "fr", **given)
+
+
 def test_hub_gqa_keeps_questions_and_pictures_apart(tmp_path: Path) -> None:
     import datasets
 

@@ -11,7 +11,7 @@ from benchmarks.files import Files, under
 from benchmarks.media import FLICKR, Images
 from benchmarks.metrics import retrieval
 from benchmarks.metrics.languages import by_language
-from benchmarks.readers import read_lines
+from benchmarks.readers import read_lines, read_rows
 from benchmarks.rows import Row, each
 from benchmarks.suites.flickr30k_retrieval import IMAGES
 from x2vlm.errors import DataError
@@ -20,6 +20,7 @@ from x2vlm.types import Record
 LANGUAGES = ("en", "de", "fr", "cs")
 TASK1 = {"train": "train", "val": "val", "test": "test_2016_flickr"}
 TASK2 = {"train": "train", "val": "val", "test": "test_2016"}
+CARRIERS = (".json", ".jsonl", ".parquet")
 FIVE = ("en", "de")
 """languages with five independent captions per image (task 2); the others have one translation"""
 
@@ -28,12 +29,14 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
     """Images with the captions of one language.
 
     The splits without a suffix take five captions for English and German when the files of task 2
-    are there; "…_task1" takes one everywhere. A JSON file may be given for a split as well.
+    are there; "…_task1" takes one everywhere. A JSON file may be given for a split as well: rows of
+    images with captions, or, as on the hub, of one text per language ({"en", "de"}) in the order
+    of the image list.
     """
     part, _, task = split.partition("_")
     if split in files.given or f"{split}_{language}" in files.given:
         path = files.find(split, (), language=language)
-        if path.suffix in (".json", ".jsonl"):
+        if path.suffix in (".json", ".jsonl") and not _aligned(files, path, language):
             locate = Images(files, FLICKR)
             return read_captions(
                 files, path, (part,), name=stem, language=language,
@@ -59,9 +62,16 @@ def _columns(
         )
     name = f"{TASK1[part]}.{{language}}"
     places = _places(name, "avail", "raw", "task1/raw", "data/task1/raw", "task1")
-    path = files.find(part, places, language=language)
+    path = files.find(part, [*places, f"multi30k/{part}.jsonl"], language=language)
     names = [f"{TASK1[part]}.txt", f"{TASK1[part]}_images.txt"]
-    return [(str(path), read_lines(path))], _image_list(files, f"{part}_images", names, "")
+    lines = _aligned(files, path, language) if path.suffix in CARRIERS else read_lines(path)
+    return [(str(path), lines)], _image_list(files, f"{part}_images", names, "")
+
+
+def _aligned(files: Files, path: Path, language: str) -> list[str]:
+    """The texts of one language out of rows that hold one per language; none of other rows."""
+    rows = read_rows(files, path)
+    return [row.text(language) for row in rows] if rows and rows[0].has(language) else []
 
 
 def _task2(files: Files, part: str, k: int, language: str, must: bool = True) -> Path | None:
