@@ -68,6 +68,8 @@ class StreamConfig(Settings):
     """off for noisy data"""
     align: bool = True
     """off for regions that are located only, a fraction of the work"""
+    fuse: bool = True
+    """off for what is told apart only (the contrastive loss), a fraction of the work"""
     max_concepts: int = 0
     """most concepts of a region batch; 0: no limit"""
     language: str | None = None
@@ -239,6 +241,7 @@ def _part(
         stream.kind, tokenizer, size, config.vision.patch_size,
         stream.max_tokens or plan.max_tokens, plan.mask_probability, plan.max_masks,
         stream.max_concepts, stream.matching, stream.align,
+        stream.fuse,
     )  # fmt: skip
     shards = Stream(
         root / stream.path, seed=plan.train.seed, rank=distributed.rank(),

@@ -223,6 +223,20 @@ def test_switches_of_the_ablation(batches: dict[str, Batch]) -> None:
         new_task(localise=False, align_regions=False).loss(region)
 
 
+@pytest.mark.parametrize("kind", ["image", "region", "video"])
+def test_what_is_told_apart_only_is_not_fused(batches: dict[str, Batch], kind: str) -> None:
+    task, batch = new_task(), batches[kind]
+    with torch.no_grad():
+        whole = task.loss(batch)
+        apart = replace(batch, target={**batch.target, "fuse": False})
+        task.model.fusion.register_forward_hook(lambda *_: pytest.fail("nothing is to be fused"))
+        found = task.loss(apart)
+    assert set(found) == set(task.counts(apart)) == {f"{kind}_contrastive"}
+    name = f"{kind}_contrastive"
+    torch.testing.assert_close(found[name], whole[name])
+    assert task.counts(apart)[name] == task.counts(batch)[name]
+
+
 def test_matching_may_be_left_out(batches: dict[str, Batch]) -> None:
     batch = batches["image"]
     quiet = Batch(

@@ -27,6 +27,7 @@ from x2vlm import losses
 from x2vlm.data.image import EvalTransform, TrainTransform, Transform
 from x2vlm.errors import ConfigError, unknown
 from x2vlm.model.layers import Memory
+from x2vlm.model.vision import region_means
 from x2vlm.tasks.base import Task
 from x2vlm.types import Batch, Prediction
 
@@ -77,8 +78,9 @@ Negatives = tuple[Tensor, Tensor]
 
 
 class Pretraining(Task):
-    """Batches name their kind: target["kind"]; target["matching"] false leaves matching out, and
-    target["align"] false all losses of a region batch but those of its boxes.
+    """Batches name their kind: target["kind"]; target["matching"] false leaves matching out,
+    target["align"] false all losses of a region batch but those of its boxes, and target["fuse"]
+    false all losses but the contrastive one.
 
     localise, align_regions: whether region batches have their box losses, and the others.
     weights: factors of single losses ("region_box") and of all losses of a kind ("region").
@@ -133,6 +135,8 @@ class Pretraining(Task):
         kind, target = str(batch.target["kind"]), batch.target
         aligned = kind != "question" and bool(target.get("align", True))
         pairs = len(target["text_BL"]) if kind == "parallel" else len(_text(batch))
+        if aligned and not target.get("fuse", True):
+            return {f"{kind}_contrastive": pairs}
         found = {"contrastive": pairs, "matching": 3 * pairs} if aligned else {}
         if aligned or kind == "question":
             found["mlm"] = int((target["targets_BM"] != losses.IGNORED).sum())
@@ -158,11 +162,16 @@ class Pretraining(Task):
                 target["rows_B"], target["patches_BV"], target["box_B4"], target["is_box_B"]
             )
             align = bool(target.get("align", True))
-            found = self.region_losses(
-                _image(batch), regions, texts, matching=matching, align=align
-            )
+            if align and not target.get("fuse", True):
+                found = self.told_apart(_image(batch), texts, regions)
+            else:
+                found = self.region_losses(
+                    _image(batch), regions, texts, matching=matching, align=align
+                )
         elif kind == "question":
             found = self.question_losses(_image(batch), texts, target["rows_B"])
+        elif not target.get("fuse", True):
+            found = self.told_apart(_image(batch), texts)
         else:
             found = self.image_losses(_image(batch), texts, matching=matching)
         return {f"{kind}_{name}": value for name, value in found.items()}
@@ -207,6 +216,17 @@ class Pretraining(Task):
         if last is not None:
             found |= self._locate(last, regions)
         return found
+
+    def told_apart(
+        self, image: Tensor, texts: Texts, regions: Regions | None = None
+    ) -> dict[str, Tensor]:
+        """The contrastive loss alone, of images, videos or regions: nothing is fused."""
+        model, image_BVD = self.model, self.model.encode_visual(image)
+        if regions is not None:
+            image_BVD = region_means(image_BVD, regions.patches_BV, regions.rows_B)
+        feature_BE = model.image_feature(image_BVD)
+        text_BE = model.text_feature(model.encode_text(texts.text_BL, texts.mask_BL))
+        return {"contrastive": losses.contrastive(feature_BE, text_BE, model.temperature)}
 
     def question_losses(self, image: Tensor, texts: Texts, rows_B: Tensor) -> dict[str, Tensor]:
         """The hidden answers of questions about image_BCHW or frames_BFCHW; rows_B: the image of

@@ -28,7 +28,8 @@ class Collate:
     kind: "image", "region", "video", "question" or "parallel". image_size, patch_size: pixels.
     matching: off for noisy data. mask_probability, max_masks: of whole-word masking (CCLM: 0.4
     and 10).
-    max_concepts: most concepts of a region batch; the surplus is left out, 0: no limit. align: off
+    max_concepts: most concepts of a region batch; the surplus is left out, 0: no limit. fuse: off
+    for what is told apart only (contrastive). align: off
     for region batches that are located only.
     """
 
@@ -42,6 +43,7 @@ class Collate:
     max_concepts: int = 0
     matching: bool = True
     align: bool = True
+    fuse: bool = True
 
     def __call__(self, rows: Sequence[Concepts]) -> Batch:
         """One batch; what is random depends on the rows' seeds alone, not on their company."""
@@ -122,7 +124,8 @@ class Collate:
         mask_BL: Tensor,
         target: dict[str, Tensor],
     ) -> Batch:
-        about = {"kind": self.kind, "matching": self.matching, "align": self.align}
+        about = {"kind": self.kind, "matching": self.matching}
+        about |= {"align": self.align, "fuse": self.fuse}
         return Batch(ids, image, text_BL, mask_BL, {**about, **target})
 
     def _texts(
