@@ -43,9 +43,11 @@ def test_weights_fit_the_code_and_their_record(name: str) -> None:
     ours = (ASSETS / f"{name}-tokenizer.json").read_text(encoding="utf-8")
     assert Tokenizer.from_json(loaded.tokenizer).to_json() == Tokenizer.from_json(ours).to_json()
     assert made["revision"]["dirty"] is False
-    first = json.loads((ASSETS / f"{name}-first.json").read_text(encoding="utf-8"))
-    assert made["init"] == first["sha256"], "the second stage started from other weights"
-    for record, stage in ((first, ""), (made, "_second")):
+    before = None
+    for file, stage in (("-first", ""), ("-second", "_second"), ("", "_third")):
+        record = json.loads((ASSETS / f"{name}{file}.json").read_text(encoding="utf-8"))
+        assert record["init"] == before, "a stage started from other weights"
+        before = record["sha256"]
         words = [f"experiment=pretrain_mini_{name.replace('-', '_')}{stage}"]
         plan = pretrain_plan(compose(words)).to_dict()
         assert list(changed(record["plan"], plan)) == [], (

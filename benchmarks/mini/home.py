@@ -35,7 +35,7 @@ its attributes and answers fewer. Of questions: always the most frequent answer
 def mini_root(*, corpus: bool = False) -> Path:
     """The folder of the embedded world, written on first use (about a minute).
 
-    corpus: with the pre-training shards, which take half a minute more. It lies below
+    corpus: with the pre-training shards, which take three minutes more. It lies below
     $X2VLM_CACHE, else $XDG_CACHE_HOME/x2vlm, else ~/.cache/x2vlm.
     """
     cache = os.environ.get("X2VLM_CACHE") or (

@@ -1,4 +1,4 @@
-"""The pre-training corpus: JSON lines of images, regions, objects, videos and parallel text.
+"""The pre-training corpus: JSON lines of images, regions, objects, words, videos, parallel text.
 
 Scenes are training scenes of their own: they share none with any benchmark's test or validation
 split (a scene's split is decided by its content) and hold no unseen combination.
@@ -25,7 +25,7 @@ from benchmarks.mini.world import COLOURS, Scene, related, scenes
 from benchmarks.mini.write_boxes import SYNONYMS
 from benchmarks.mini.write_iglue import PROPERTIES
 
-IMAGES, OBJECTS, VIDEOS, PARALLEL = 15000, 1500, 3000, 6000
+IMAGES, OBJECTS, WORDS, VIDEOS, PARALLEL = 15000, 1500, 12000, 3000, 6000
 SHARD = 1000
 _VIDEO_FRAMES = 6
 
@@ -61,6 +61,16 @@ def object_row(scene: Scene) -> dict[str, Any]:
     """A scene of one object: where to learn what a place is before what a phrase points at."""
     rng = random.Random(scene.seed + "/object")
     return {"binary": _encoded(jpeg(scene)), "elems": _elements(scene, rng)}
+
+
+def words_row(scene: Scene) -> dict[str, Any]:
+    """Every object once per word that names it or an attribute: what can be seen of it."""
+    elements: list[dict[str, Any]] = []
+    for item in scene.items:
+        place = list(box(item, scene))
+        seen = [word for word in item.looks() if word != "plain"]
+        elements += [{"bb": place, "caption": word} for word in seen]
+    return {"binary": _encoded(jpeg(scene)), "elems": elements}
 
 
 def _elements(scene: Scene, rng: random.Random) -> list[dict[str, Any]]:
@@ -140,10 +150,12 @@ def write_pretraining(store: Store) -> None:
         images.append(image_row(scene, binary))
         regions.append(region_row(scene, binary))
     alone = scenes(store.name("objects"), "train", store.number(OBJECTS), sizes=(1,))
+    named = scenes(store.name("words"), "train", store.number(WORDS))
     parts = {
         "images": images,
         "regions": regions,
         "objects": [object_row(scene) for scene in alone],
+        "words": [words_row(scene) for scene in named],
         "videos": list(video_rows(store)),
         "parallel": list(parallel_rows(store)),
     }

@@ -78,18 +78,17 @@ def _world() -> None:
 
 
 def _pretrain(out: Path, seed: int, device: str) -> list[str]:
-    """Pre-train both tiny models, in two stages; the setting that makes runs start from them."""
+    """Pre-train both tiny models, each stage from the weights of the one before; the setting that
+    makes runs start from the last."""
+    folders = {"": out / "first", "_second": out / "second", "_third": out}
     for name in MODELS:
-        experiment, first = f"pretrain_mini_{name.replace('-', '_')}", out / "first"
-        common = [f"name={name}", f"seed={seed}", f"device={device}"]
-        for words in (
-            [f"experiment={experiment}", f"out={first}"],
-            [f"experiment={experiment}_second", f"out={out}",
-             f"pretrain.init={first / name}.safetensors"],
-        ):  # fmt: skip
-            code = subprocess.call([sys.executable, "-m", "x2vlm", "train", *words, *common])
-            if code:
+        before: list[str] = []
+        for stage, folder in folders.items():
+            words = [f"experiment=pretrain_mini_{name.replace('-', '_')}{stage}", f"name={name}",
+                     f"out={folder}", f"seed={seed}", f"device={device}", *before]  # fmt: skip
+            if subprocess.call([sys.executable, "-m", "x2vlm", "train", *words]):
                 raise Error(f"pre-training of {name} failed; its messages are above")
+            before = [f"pretrain.init={folder / name}.safetensors"]
     return [f"shipped={out}"]
 
 

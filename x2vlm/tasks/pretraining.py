@@ -220,13 +220,19 @@ class Pretraining(Task):
     def told_apart(
         self, image: Tensor, texts: Texts, regions: Regions | None = None
     ) -> dict[str, Tensor]:
-        """The contrastive loss alone, of images, videos or regions: nothing is fused."""
+        """The contrastive loss alone, of images, videos or regions: nothing is fused. Concepts of
+        equal texts, which are read once, are no negatives of each other."""
         model, image_BVD = self.model, self.model.encode_visual(image)
         if regions is not None:
             image_BVD = region_means(image_BVD, regions.patches_BV, regions.rows_B)
         feature_BE = model.image_feature(image_BVD)
-        text_BE = model.text_feature(model.encode_text(texts.text_BL, texts.mask_BL))
-        return {"contrastive": losses.contrastive(feature_BE, text_BE, model.temperature)}
+        key_B = _keys(texts.text_BL, texts.mask_BL)
+        key_U, row_B = torch.unique(key_B, return_inverse=True)
+        first_U = row_B.new_zeros(len(key_U)).index_copy(0, row_B, torch.arange(len(row_B)).to(row_B))
+        text_UL, mask_UL = texts.text_BL[first_U], texts.mask_BL[first_U]
+        text_BE = model.text_feature(model.encode_text(text_UL, mask_UL))[row_B]
+        found = losses.contrastive(feature_BE, text_BE, model.temperature, key_B)
+        return {"contrastive": found}
 
     def question_losses(self, image: Tensor, texts: Texts, rows_B: Tensor) -> dict[str, Tensor]:
         """The hidden answers of questions about image_BCHW or frames_BFCHW; rows_B: the image of
@@ -296,6 +302,12 @@ class Pretraining(Task):
 
     def _locate(self, fused_BLD: Tensor, regions: Regions) -> dict[str, Tensor]:
         return losses.box(self.model.box(fused_BLD), regions.box_B4, regions.is_box_B)
+
+
+def _keys(text_BL: Tensor, mask_BL: Tensor) -> Tensor:
+    """A number per text, the same for equal texts of all processes: a polynomial in its tokens."""
+    power_L = torch.full_like(text_BL[0], 1_000_003).cumprod(0)  # wraps around, on every device
+    return (text_BL * mask_BL * power_L).sum(1)
 
 
 def _image(batch: Batch) -> Tensor:
