@@ -24,11 +24,13 @@ IGNORED = -100
 
 
 def contrastive(
-    image_BE: Tensor, text_BE: Tensor, temperature: Tensor, group_B: Tensor | None = None
-) -> Tensor:
+    image_BE: Tensor, text_BE: Tensor, temperature: Tensor, group_B: Tensor | None = None,
+    kind_B: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Symmetric cross-entropy of normalised features, row b of both belonging together.
 
-    group_B: rows of one group (texts of one image) all count as right, in equal parts. Under
+    group_B: rows of one group (texts of one image) all count as right, in equal parts. kind_B
+    (with groups only): rows of other kinds (a colour and a shape) are not compared. Under
     torchrun the rows of all processes are candidates, with gradients, and the result is the mean
     over this process's rows.
     """
@@ -42,6 +44,11 @@ def contrastive(
     groups, _ = distributed.gather_with_gradient(group_B)
     same = (group_B[:, None] == groups).float()
     share = same / same.sum(1, keepdim=True)
+    if kind_B is not None:
+        kinds, _ = distributed.gather_with_gradient(kind_B)
+        other = kind_B[:, None] != kinds
+        least = torch.finfo(by_image.dtype).min
+        by_image, by_text = by_image.masked_fill(other, least), by_text.masked_fill(other, least)
     return (F.cross_entropy(by_image, share) + F.cross_entropy(by_text, share)) / 2
 
 

@@ -26,6 +26,7 @@ from benchmarks.mini.write_boxes import SYNONYMS
 from benchmarks.mini.write_iglue import PROPERTIES
 
 IMAGES, OBJECTS, WORDS, VIDEOS, PARALLEL = 15000, 1500, 12000, 3000, 6000
+LOOKS = ("shape", "colour", "pattern", "size", "material")
 SHARD = 1000
 _VIDEO_FRAMES = 6
 
@@ -68,8 +69,11 @@ def words_row(scene: Scene) -> dict[str, Any]:
     elements: list[dict[str, Any]] = []
     for item in scene.items:
         place = list(box(item, scene))
-        seen = [word for word in item.looks() if word != "plain"]
-        elements += [{"bb": place, "caption": word} for word in seen]
+        elements += [
+            {"bb": place, "caption": word, "kind": kind}
+            for kind, word in zip(LOOKS, item.looks(), strict=True)
+            if word != "plain"
+        ]
     return {"binary": _encoded(jpeg(scene)), "elems": elements}
 
 

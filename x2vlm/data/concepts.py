@@ -1,8 +1,8 @@
 """Rows of pre-training shards -> samples: images, regions, videos, questions, parallel text.
 
 Formats (all fields JSON): image {"binary": base64 | "image": path, "desc" | "caption": texts};
-region the same with "elems": [{"bb": [x, y, w, h], "caption": texts, "attributes"?: texts}] and the
-caption optional; video {"video_frames": [base64, …] or clips of them | "video": path, "text":
+region the same with "elems": [{"bb": [x, y, w, h], "caption": texts, "attributes"?: texts,
+"kind"?: name}] and the caption optional; video {"video_frames": [base64, …] or clips of them | "video": path, "text":
 texts}; question the same as image or video with "questions": [[question, answer], …] or
 {language: these}; parallel {"source_text", "target_text"}. "texts" is a text, a list, or
 {language: text}.
@@ -51,7 +51,8 @@ class Concepts:
     image: CHW, FCHW for a video, None for parallel text. texts: cleaned; one for images and
     videos, N for regions, two for parallel text, question and answer in turn. boxes: one
     (cx, cy, w, h) in fractions per text, WHOLE where the text is about everything. is_box: False
-    for those. seed: for what collate draws.
+    for those. seed: for what collate draws. kinds: of each text, where kinds are not to be compared
+    ("shape", "colour"); empty: one kind.
     """
 
     image: Tensor | None
@@ -60,6 +61,7 @@ class Concepts:
     is_box: tuple[bool, ...]
     seed: int
     source: str
+    kinds: tuple[str, ...] = ()
 
 
 class Parser(Protocol):
@@ -192,15 +194,16 @@ class RegionText:
         if self.augment is not None:
             square = apply(square, self.augment.draw(rng))
 
-        found: list[tuple[str, Box, bool]] = []
+        found: list[tuple[str, Box, bool, str]] = []
         if "caption" in row:
-            found.append((self._words(row["caption"], rng, source), WHOLE, False))
+            found.append((self._words(row["caption"], rng, source), WHOLE, False, ""))
         for index in rng.permutation(len(elems)).tolist():
             inside = _clip(move_box(boxes[index], image.size, crop, flipped), self.min_share)
             if len(found) < self.max_regions and inside is not None:
-                found.append((self._named(elems[index], rng, source), inside, True))
-        texts, kept, is_box = zip(*found, strict=True)
-        return Concepts(to_tensor(square), texts, kept, is_box, _seed(rng), source)
+                kind = str(elems[index].get("kind", ""))
+                found.append((self._named(elems[index], rng, source), inside, True, kind))
+        texts, kept, is_box, kinds = zip(*found, strict=True)
+        return Concepts(to_tensor(square), texts, kept, is_box, _seed(rng), source, kinds)
 
     def _words(self, texts: object, rng: np.random.Generator, source: str) -> str:
         return _text(texts, rng, self.language, self.max_words, source)

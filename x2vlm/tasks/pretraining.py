@@ -65,12 +65,14 @@ class Texts:
 @dataclass(frozen=True, slots=True)
 class Regions:
     """Concepts in boxes: rows_B the image of each, patches_BV which of its tokens it covers (first
-    true), box_B4 (cx, cy, w, h) fractions, is_box_B false for captions of the whole image."""
+    true), box_B4 (cx, cy, w, h) fractions, is_box_B false for captions of the whole image, kind_B
+    numbers of what is compared with each other only."""
 
     rows_B: Tensor
     patches_BV: Tensor
     box_B4: Tensor
     is_box_B: Tensor
+    kind_B: Tensor | None = None
 
 
 Negatives = tuple[Tensor, Tensor]
@@ -159,8 +161,9 @@ class Pretraining(Task):
             )
         elif kind == "region":
             regions = Regions(
-                target["rows_B"], target["patches_BV"], target["box_B4"], target["is_box_B"]
-            )
+                target["rows_B"], target["patches_BV"], target["box_B4"], target["is_box_B"],
+                target["kind_B"],
+            )  # fmt: skip
             align = bool(target.get("align", True))
             if align and not target.get("fuse", True):
                 found = self.told_apart(_image(batch), texts, regions)
@@ -221,17 +224,21 @@ class Pretraining(Task):
         self, image: Tensor, texts: Texts, regions: Regions | None = None
     ) -> dict[str, Tensor]:
         """The contrastive loss alone, of images, videos or regions: nothing is fused. Concepts of
-        equal texts, which are read once, are no negatives of each other."""
+        equal texts, which are read once, are no negatives of each other, nor are those of other
+        kinds."""
         model, image_BVD = self.model, self.model.encode_visual(image)
         if regions is not None:
             image_BVD = region_means(image_BVD, regions.patches_BV, regions.rows_B)
         feature_BE = model.image_feature(image_BVD)
         key_B = _keys(texts.text_BL, texts.mask_BL)
         key_U, row_B = torch.unique(key_B, return_inverse=True)
-        first_U = row_B.new_zeros(len(key_U)).index_copy(0, row_B, torch.arange(len(row_B)).to(row_B))
+        first_U = row_B.new_zeros(len(key_U)).index_copy(
+            0, row_B, torch.arange(len(row_B)).to(row_B)
+        )
         text_UL, mask_UL = texts.text_BL[first_U], texts.mask_BL[first_U]
         text_BE = model.text_feature(model.encode_text(text_UL, mask_UL))[row_B]
-        found = losses.contrastive(feature_BE, text_BE, model.temperature, key_B)
+        kind_B = None if regions is None else regions.kind_B
+        found = losses.contrastive(feature_BE, text_BE, model.temperature, key_B, kind_B)
         return {"contrastive": found}
 
     def question_losses(self, image: Tensor, texts: Texts, rows_B: Tensor) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -82,6 +83,7 @@ class Collate:
             "patches_BV": torch.from_numpy(np.stack(patches)),
             "box_B4": torch.tensor(boxes, dtype=torch.float32),
             "is_box_B": torch.tensor([rows[g].is_box[n] for g, n in places]),
+            "kind_B": torch.tensor([crc32(_kind(rows[g], n).encode()) for g, n in places]),
         }
         return self._batch(ids, image_GCHW, text_BL, mask_BL, target)
 
@@ -160,6 +162,10 @@ class Collate:
         left, top = round((cx - w / 2) * size, 4), round((cy - h / 2) * size, 4)
         right, bottom = round((cx + w / 2) * size, 4), round((cy + h / 2) * size, 4)
         return patch_mask((left, top, right - left, bottom - top), size, self.patch_size)
+
+
+def _kind(row: Concepts, text: int) -> str:
+    return row.kinds[text] if row.kinds else ""
 
 
 def _spread(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
