@@ -120,3 +120,17 @@ def test_boxes_are_averaged_over_boxes_alone() -> None:
     none = losses.box(torch.rand(2, 4), torch.rand(2, 4), torch.zeros(2))
     assert [value.item() for value in none.values()] == [0, 0]
     assert math.isfinite(found["giou"].item())
+
+
+def test_kinds_are_compared_among_themselves() -> None:
+    torch.manual_seed(0)
+    image_BE, text_BE = (F.normalize(torch.randn(12, 8), dim=1) for _ in range(2))
+    group_B, kind_B = torch.arange(12) % 4, torch.arange(12) % 2  # groups lie within kinds
+    temperature = torch.tensor(0.1)
+    whole = losses.contrastive(image_BE, text_BE, temperature, group_B, kind_B)
+    parts = [
+        losses.contrastive(image_BE[rows], text_BE[rows], temperature, group_B[rows])
+        for rows in (kind_B == 0, kind_B == 1)
+    ]
+    torch.testing.assert_close(whole, torch.stack(parts).mean())
+    assert whole < losses.contrastive(image_BE, text_BE, temperature, group_B)

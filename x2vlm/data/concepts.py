@@ -2,10 +2,10 @@
 
 Formats (all fields JSON): image {"binary": base64 | "image": path, "desc" | "caption": texts};
 region the same with "elems": [{"bb": [x, y, w, h], "caption": texts, "attributes"?: texts,
-"kind"?: name}] and the caption optional; video {"video_frames": [base64, …] or clips of them | "video": path, "text":
-texts}; question the same as image or video with "questions": [[question, answer], …] or
-{language: these}; parallel {"source_text", "target_text"}. "texts" is a text, a list, or
-{language: text}.
+"kind"?: name}] and the caption optional; video {"video_frames": [base64, …] or clips of them |
+"video": path, "text": texts}; question the same as image or video with "questions":
+[[question, answer], …] or {language: these}; parallel {"source_text", "target_text"}. "texts" is a
+text, a list, or {language: text}.
 Axes: C channels, H W pixels, F frames, N concepts.
 """
 
