@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from x2vlm.data.augment import RandAugment
-from x2vlm.data.concepts import WHOLE, ImageText, ParallelText, RegionText, VideoText
+from x2vlm.data.concepts import (
+    WHOLE,
+    ImageText,
+    ParallelText,
+    QuestionText,
+    RegionText,
+    VideoText,
+)
 from x2vlm.data.image import TrainTransform
 from x2vlm.errors import DataError, MediaError
 
@@ -209,3 +216,46 @@ def test_parallel_text_has_two_texts_and_no_pixels() -> None:
     assert made.texts == ("a dog", "ein hund")
     with pytest.raises(DataError, match="text is None"):
         ParallelText()({"source_text": "A dog."}, rng(), "s")
+
+
+def test_questions_are_drawn_with_their_answers() -> None:
+    asked = {"en": [["What is it?", "A dog."], ["Is it big?", "No"]], "de": [["Was?", "dog"]]}
+    row = {"binary": grey(9), "questions": asked}
+    pairs = {("what is it", "a dog"), ("is it big", "no"), ("was", "dog")}
+    seen = set()
+    for seed in range(20):
+        made = QuestionText(TRAIN, frames=1, most=2)(row, rng(seed), "f:1")
+        assert len(made.texts) == len(made.boxes) == 4
+        seen |= set(zip(made.texts[::2], made.texts[1::2], strict=True))
+    assert seen == pairs
+    german = QuestionText(TRAIN, frames=1, language="de")(row, rng(), "f:1")
+    assert german.texts == ("was", "dog")
+    clip = {"video_frames": [grey(1), grey(2), grey(3)], "questions": asked["en"]}
+    shown = QuestionText(TRAIN, frames=2)(clip, rng(), "f:1")
+    assert shown.image is not None
+    assert shown.image.shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("questions", "what"),
+    [
+        (None, "f:1: has no questions"),
+        ([], "has no questions"),
+        ({"de": [["Was?", "dog"]]}, "has no questions"),
+        ([["What?"]], "no pairs"),
+        (["What?"], "no pairs"),
+        ([["What?", 3]], "text is 3"),
+        ([["?", "dog"]], "empty after cleaning"),
+    ],
+)
+def test_bad_questions_say_what_is_wrong(questions: Any, what: str) -> None:
+    parse = QuestionText(TRAIN, frames=1, language="en")
+    with pytest.raises(DataError, match=what):
+        parse({"binary": grey(9), "questions": questions}, rng(), "f:1")
+
+
+def test_elements_may_say_their_kind() -> None:
+    row = scene((10, 10, 30, 30), (60, 40, 20, 20))
+    row["elems"][0]["kind"] = "shape"
+    made = RegionText(64, augment=STILL, cropped=0.0)(row, rng(), "s")
+    assert dict(zip(made.texts, made.kinds, strict=True)) == {"thing 0": "shape", "thing 1": ""}

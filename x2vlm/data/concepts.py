@@ -130,8 +130,9 @@ class QuestionText:
         if isinstance(asked, dict):
             chosen = asked if self.language is None else {self.language: asked.get(self.language)}
             asked = [pair for pairs in chosen.values() for pair in pairs or ()]
-        if not isinstance(asked, list) or not asked:
-            raise DataError("has no questions", source=source, expected="[[question, answer], …]")
+        if not isinstance(asked, list) or not asked or not all(map(_is_pair, asked)):
+            what = "has questions that are no pairs" if asked else "has no questions"
+            raise DataError(what, source=source, expected="[[question, answer], …]")
         drawn = rng.permutation(len(asked))[: self.most].tolist()
         texts = [self._words(text, source) for index in drawn for text in asked[index]]
         if row.get("video_frames") or isinstance(row.get("video"), str):
@@ -226,6 +227,10 @@ def _whole(
     sample = transform(Record(source, (), texts), pixels, rng)
     boxes, is_box = (WHOLE,) * len(texts), (False,) * len(texts)
     return Concepts(sample.images[0], texts, boxes, is_box, _seed(rng), source)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2
 
 
 def _seed(rng: np.random.Generator) -> int:
