@@ -100,7 +100,7 @@ def test_the_pretraining_curve_does_not_depend_on_processes(tmp_path: Path) -> N
     many, *_ = processes.run(pretraining_curve, 3, tmp_path, shards, tmp_path / "many")
     for ours, theirs in zip(many, one, strict=True):
         names = {name for name in theirs if name.split("_")[0] in world_of.KINDS}
-        assert len(names) == 10
+        assert len(names) == 11
         for name in names:
             assert ours[name] == pytest.approx(theirs[name], rel=1e-3), name
 

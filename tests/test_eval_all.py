@@ -45,7 +45,7 @@ def test_the_suite_ends_with_table_boards_gallery_and_site(
         record = ResultRecord.read(small_suite / f"mini-{name}-s42" / "record.json")
         measured = record.metrics[record.headline].value
         assert measured is not None
-        assert f"| {measured:.1f} " in said
+        assert f"| {measured:.2f} " in said
         assert (small_suite / "boards" / f"mini-{name}.csv").is_file()
     assert 'href="gallery.html"' in (small_suite / "site" / "index.html").read_text()
     explained = {path.parent.name for path in (small_suite / "explain").glob("*/sheet.png")}

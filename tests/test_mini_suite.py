@@ -110,7 +110,7 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
 def test_pretraining_images_and_regions(root: Path) -> None:
     images = list(lines(root / "pretrain/images/000.jsonl"))
     regions = list(lines(root / "pretrain/regions/000.jsonl"))
-    assert len(images) == len(regions) == 120
+    assert len(images) == len(regions) == 300
     for row in images[:5]:
         caption = row["caption"]
         assert isinstance(caption, dict)

@@ -11,32 +11,30 @@ Axes: C channels, H W pixels, F frames, N concepts.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from torch import Tensor
 
 from x2vlm.data.augment import COLOUR, RandAugment, apply
+from x2vlm.data.fields import all_texts, choose, fractions_of, image_of, text_of, video_of
 from x2vlm.data.image import (
     Box,
     Pixels,
     TrainTransform,
     crop_around,
     move_box,
-    open_image,
     resize,
     says_side,
     to_tensor,
 )
-from x2vlm.data.text import clean_caption
 from x2vlm.data.video import read_frames
 from x2vlm.errors import DataError
-from x2vlm.types import Media, Record
+from x2vlm.types import Record
 
 WHOLE: Box = (0.5, 0.5, 1.0, 1.0)
 """the box of a caption of the whole image"""
@@ -84,8 +82,8 @@ class ImageText:
     def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
         """See Parser."""
         texts = row.get("desc", row.get("caption"))
-        text = _text(texts, rng, self.language, self.max_words, source)
-        image = _image(row, self.root, source)
+        text = text_of(texts, rng, self.language, self.max_words, source)
+        image = image_of(row, self.root, source)
         return _whole(self.transform, [image], (text,), rng, source)
 
 
@@ -108,8 +106,8 @@ class VideoText:
                 raise DataError("clips and texts do not match", source=source)
             clip = spoken[int(rng.integers(len(spoken)))]
             texts, encoded = texts[clip], encoded[clip]
-        text = _text(texts, rng, self.language, self.max_words, source)
-        media = _video(encoded, row.get("video"), self.root, source)
+        text = text_of(texts, rng, self.language, self.max_words, source)
+        media = video_of(encoded, row.get("video"), self.root, source)
         return _whole(self.transform, [read_frames(media, self.frames, rng)], (text,), rng, source)
 
 
@@ -136,14 +134,14 @@ class QuestionText:
         drawn = rng.permutation(len(asked))[: self.most].tolist()
         texts = [self._words(text, source) for index in drawn for text in asked[index]]
         if row.get("video_frames") or isinstance(row.get("video"), str):
-            media = _video(row.get("video_frames"), row.get("video"), self.root, source)
+            media = video_of(row.get("video_frames"), row.get("video"), self.root, source)
             pixels: Pixels = read_frames(media, self.frames, rng)
         else:
-            pixels = _image(row, self.root, source)
+            pixels = image_of(row, self.root, source)
         return _whole(self.transform, [pixels], tuple(texts), rng, source)
 
     def _words(self, text: object, source: str) -> str:
-        return _text(text, np.random.default_rng(0), None, self.max_words, source)
+        return text_of(text, np.random.default_rng(0), None, self.max_words, source)
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ class ParallelText:
     def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
         """See Parser."""
         pair = tuple(
-            _text(row.get(name), rng, None, self.max_words, source)
+            text_of(row.get(name), rng, None, self.max_words, source)
             for name in ("source_text", "target_text")
         )
         return Concepts(None, pair, (WHOLE,) * 2, (False,) * 2, _seed(rng), source)
@@ -181,15 +179,15 @@ class RegionText:
 
     def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
         """See Parser."""
-        image = _image(row, self.root, source)
+        image = image_of(row, self.root, source)
         elems = row.get("elems")
         if not isinstance(elems, list) or not elems:
             raise DataError("has no elems", source=source, expected="a list of objects")
-        boxes = [_fractions(elem, image.size, source) for elem in elems]
+        boxes = [fractions_of(elem, image.size, source) for elem in elems]
         crop = (0, 0, *image.size)
         if self.cropped == 1 or rng.random() < self.cropped:
             crop = crop_around(boxes[int(rng.integers(len(boxes)))], image.size, rng)
-        flipped = bool(rng.random() < 0.5) and not says_side(_all_texts(row))
+        flipped = bool(rng.random() < 0.5) and not says_side(all_texts(row))
         square = resize(image.crop(crop), self.size)
         square = ImageOps.mirror(square) if flipped else square
         if self.augment is not None:
@@ -207,13 +205,13 @@ class RegionText:
         return Concepts(to_tensor(square), texts, kept, is_box, _seed(rng), source, kinds)
 
     def _words(self, texts: object, rng: np.random.Generator, source: str) -> str:
-        return _text(texts, rng, self.language, self.max_words, source)
+        return text_of(texts, rng, self.language, self.max_words, source)
 
     def _named(self, elem: Mapping[str, Any], rng: np.random.Generator, source: str) -> str:
-        name = _choose(elem.get("caption"), rng, self.language, source)
+        name = choose(elem.get("caption"), rng, self.language, source)
         if "attributes" in elem:
-            name = f"{_choose(elem['attributes'], rng, self.language, source)} {name}"
-        return _text(name, rng, None, self.max_words, source)
+            name = f"{choose(elem['attributes'], rng, self.language, source)} {name}"
+        return text_of(name, rng, None, self.max_words, source)
 
 
 def _whole(
@@ -235,95 +233,6 @@ def _is_pair(value: object) -> bool:
 
 def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**63))
-
-
-def _choose(texts: object, rng: np.random.Generator, language: str | None, source: str) -> str:
-    """One text out of a text, a list, or texts by language."""
-    if isinstance(texts, list) and texts:
-        texts = texts[int(rng.integers(len(texts)))]
-    if isinstance(texts, dict) and texts:
-        if language is not None and language not in texts:
-            raise DataError(f"has no text in {language!r}", source=source)
-        names = sorted(texts)
-        texts = texts[language or names[int(rng.integers(len(names)))]]
-        if isinstance(texts, list):
-            return _choose(texts, rng, language, source)
-    if not isinstance(texts, str):
-        raise DataError(
-            f"text is {texts!r:.40}", source=source, expected="a text, a list, or {language: text}"
-        )
-    return texts
-
-
-def _text(
-    texts: object, rng: np.random.Generator, language: str | None, max_words: int, source: str
-) -> str:
-    try:
-        return clean_caption(_choose(texts, rng, language, source), max_words)
-    except DataError as error:
-        raise DataError(error.what, source=source, expected=error.expected) from None
-
-
-def _all_texts(row: Mapping[str, Any]) -> list[str]:
-    """Every text of a region row, of any language."""
-    found: list[str] = []
-    pending = [row.get("caption"), *(elem.get("caption") for elem in row["elems"])]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, str):
-            found.append(value)
-        elif isinstance(value, list):
-            pending += value
-        elif isinstance(value, dict):
-            pending += value.values()
-    return found
-
-
-def _bytes(value: object, source: str) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    try:
-        return base64.b64decode(str(value), validate=True)
-    except ValueError as error:
-        raise DataError(f"image is not base64 ({error})", source=source) from None
-
-
-def _video(encoded: object, path: object, root: Path, source: str) -> Media:
-    """Frames that stand in the row, else a video file."""
-    if isinstance(encoded, list) and encoded:
-        return Media(source, "frames", tuple(_bytes(frame, source) for frame in encoded))
-    if not isinstance(path, str):
-        raise DataError("has neither video_frames nor video", source=source)
-    return Media(str(root / path), "video")
-
-
-def _image(row: Mapping[str, Any], root: Path, source: str) -> Image.Image:
-    """From "binary" (bytes or base64), or "image": path, bytes, or the hub's {"bytes", "path"}."""
-    value = row.get("binary", row.get("image"))
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if "binary" in row or isinstance(value, bytes):
-        return open_image(Media(source, inline=(_bytes(value, source),)))
-    if not isinstance(value, str):
-        raise DataError("has neither binary nor image", source=source)
-    return open_image(Media(str(root / value)))
-
-
-def _fractions(elem: Any, size: tuple[int, int], source: str) -> Box:
-    """ "bb" [x, y, w, h] in pixels -> (cx, cy, w, h), clipped to the image."""
-    try:
-        x, y, w, h = (float(value) for value in elem["bb"])
-    except (KeyError, TypeError, ValueError):
-        raise DataError("elem without bb", source=source, expected="[x, y, w, h]") from None
-    left, right = max(x, 0.0), min(x + w, size[0])
-    top, bottom = max(y, 0.0), min(y + h, size[1])
-    if not (left < right and top < bottom):
-        raise DataError(
-            f"box {elem['bb']} has no area inside its image of {size[0]} x {size[1]} pixels",
-            source=source,
-        )
-    cx, cy = (left + right) / 2 / size[0], (top + bottom) / 2 / size[1]
-    return cx, cy, (right - left) / size[0], (bottom - top) / size[1]
 
 
 def _clip(box: Box, min_share: float) -> Box | None:

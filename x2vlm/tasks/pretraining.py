@@ -16,7 +16,6 @@ Axes: see `x2vlm.types`; M masked positions of a text; B texts (concepts), G ima
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
@@ -29,6 +28,7 @@ from x2vlm.errors import ConfigError, unknown
 from x2vlm.model.layers import Memory
 from x2vlm.model.vision import region_means
 from x2vlm.tasks.base import Task
+from x2vlm.tasks.pretraining_data import Regions, Texts
 from x2vlm.types import Batch, Prediction
 
 if TYPE_CHECKING:
@@ -45,34 +45,6 @@ LOSSES: Mapping[str, tuple[str, ...]] = {
     "parallel": ALIGNED,
 }
 """what each kind of batch is trained on"""
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """Texts of a batch and their masked copies.
-
-    text_BL ids, mask_BL true on tokens, hidden_BL ids with words masked in place, positions_BM
-    what to predict, targets_BM the hidden ids, -100 in padding.
-    """
-
-    text_BL: Tensor
-    mask_BL: Tensor
-    hidden_BL: Tensor
-    positions_BM: Tensor
-    targets_BM: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Regions:
-    """Concepts in boxes: rows_B the image of each, patches_BV which of its tokens it covers (first
-    true), box_B4 (cx, cy, w, h) fractions, is_box_B false for captions of the whole image, kind_B
-    numbers of what is compared with each other only."""
-
-    rows_B: Tensor
-    patches_BV: Tensor
-    box_B4: Tensor
-    is_box_B: Tensor
-    kind_B: Tensor | None = None
 
 
 Negatives = tuple[Tensor, Tensor]

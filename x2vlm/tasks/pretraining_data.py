@@ -1,7 +1,7 @@
 """Prepared concepts -> pre-training batches: tokens, masks, boxes. Runs in loader workers, on the
 CPU, without a model.
 
-Axes: see `x2vlm.types`; M masked positions of a text.
+Axes: see `x2vlm.types`; M masked positions of a text; B texts (concepts).
 """
 
 from __future__ import annotations
@@ -20,6 +20,34 @@ from x2vlm.data.image import Box, patch_mask
 from x2vlm.data.masking import IGNORED, mask_tokens
 from x2vlm.data.text import Tokenizer
 from x2vlm.types import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts of a batch and their masked copies.
+
+    text_BL ids, mask_BL true on tokens, hidden_BL ids with words masked in place, positions_BM
+    what to predict, targets_BM the hidden ids, -100 in padding.
+    """
+
+    text_BL: Tensor
+    mask_BL: Tensor
+    hidden_BL: Tensor
+    positions_BM: Tensor
+    targets_BM: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Concepts in boxes: rows_B the image of each, patches_BV which of its tokens it covers (first
+    true), box_B4 (cx, cy, w, h) fractions, is_box_B false for captions of the whole image, kind_B
+    numbers of what is compared with each other only."""
+
+    rows_B: Tensor
+    patches_BV: Tensor
+    box_B4: Tensor
+    is_box_B: Tensor
+    kind_B: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class Step:
             if isinstance(self.module, DistributedDataParallel) and not last
             else nullcontext()
         )
-        with waiting, products():
+        with waiting:
             losses = self._forward(self.module, batch)
             parts = {n: loss * shares[n if n in shares else ""] for n, loss in losses.items()}
             weighted = [self.task.weights.get(n, 1.0) * part for n, part in parts.items()]
@@ -143,12 +143,18 @@ class Step:
         return {name: part.detach().float() for name, part in parts.items()}
 
     def _forward(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        # What is computed anew in the backward pass, or on cut weights, goes the usual way.
+        usual = self.config.checkpoint_gradients or self.config.shard or self.config.compile
+        quick = nullcontext() if usual else products()
         # Weights that are cut are gathered block by block: their copies in half must not stay.
-        with torch.autocast(
-            self.device.type,
-            self.precision,
-            enabled=self.precision != torch.float32,
-            cache_enabled=not self.config.shard,
+        with (
+            quick,
+            torch.autocast(
+                self.device.type,
+                self.precision,
+                enabled=self.precision != torch.float32,
+                cache_enabled=not self.config.shard,
+            ),
         ):
             losses: dict[str, Tensor] = module(batch.to(self.device))
         return losses

@@ -1,0 +1,110 @@
+"""Fields of pre-training rows: texts in any of their forms, images, videos, boxes.
+
+A bad field is a DataError that names the row.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from x2vlm.data.image import Box, open_image
+from x2vlm.data.text import clean_caption
+from x2vlm.errors import DataError
+from x2vlm.types import Media
+
+
+def choose(texts: object, rng: np.random.Generator, language: str | None, source: str) -> str:
+    """One text out of a text, a list, or texts by language."""
+    if isinstance(texts, list) and texts:
+        texts = texts[int(rng.integers(len(texts)))]
+    if isinstance(texts, dict) and texts:
+        if language is not None and language not in texts:
+            raise DataError(f"has no text in {language!r}", source=source)
+        names = sorted(texts)
+        texts = texts[language or names[int(rng.integers(len(names)))]]
+        if isinstance(texts, list):
+            return choose(texts, rng, language, source)
+    if not isinstance(texts, str):
+        raise DataError(
+            f"text is {texts!r:.40}", source=source, expected="a text, a list, or {language: text}"
+        )
+    return texts
+
+
+def text_of(
+    texts: object, rng: np.random.Generator, language: str | None, max_words: int, source: str
+) -> str:
+    """`choose`, cleaned and cut at `max_words`."""
+    try:
+        return clean_caption(choose(texts, rng, language, source), max_words)
+    except DataError as error:
+        raise DataError(error.what, source=source, expected=error.expected) from None
+
+
+def all_texts(row: Mapping[str, Any]) -> list[str]:
+    """Every text of a region row, of any language."""
+    found: list[str] = []
+    pending = [row.get("caption"), *(elem.get("caption") for elem in row["elems"])]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+    return found
+
+
+def encoded(value: object, source: str) -> bytes:
+    """An image file, from bytes or base64."""
+    if isinstance(value, bytes):
+        return value
+    try:
+        return base64.b64decode(str(value), validate=True)
+    except ValueError as error:
+        raise DataError(f"image is not base64 ({error})", source=source) from None
+
+
+def video_of(frames: object, path: object, root: Path, source: str) -> Media:
+    """Frames that stand in the row, else a video file."""
+    if isinstance(frames, list) and frames:
+        return Media(source, "frames", tuple(encoded(frame, source) for frame in frames))
+    if not isinstance(path, str):
+        raise DataError("has neither video_frames nor video", source=source)
+    return Media(str(root / path), "video")
+
+
+def image_of(row: Mapping[str, Any], root: Path, source: str) -> Image.Image:
+    """From "binary" (bytes or base64), or "image": path, bytes, or the hub's {"bytes", "path"}."""
+    value = row.get("binary", row.get("image"))
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if "binary" in row or isinstance(value, bytes):
+        return open_image(Media(source, inline=(encoded(value, source),)))
+    if not isinstance(value, str):
+        raise DataError("has neither binary nor image", source=source)
+    return open_image(Media(str(root / value)))
+
+
+def fractions_of(elem: Any, size: tuple[int, int], source: str) -> Box:
+    """ "bb" [x, y, w, h] in pixels -> (cx, cy, w, h), clipped to the image."""
+    try:
+        x, y, w, h = (float(value) for value in elem["bb"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError("elem without bb", source=source, expected="[x, y, w, h]") from None
+    left, right = max(x, 0.0), min(x + w, size[0])
+    top, bottom = max(y, 0.0), min(y + h, size[1])
+    if not (left < right and top < bottom):
+        raise DataError(
+            f"box {elem['bb']} has no area inside its image of {size[0]} x {size[1]} pixels",
+            source=source,
+        )
+    cx, cy = (left + right) / 2 / size[0], (top + bottom) / 2 / size[1]
+    return cx, cy, (right - left) / size[0], (bottom - top) / size[1]
