@@ -1,4 +1,4 @@
-"""How predictions are computed: evaluation mode, no gradients, and quick products on a CPU."""
+"""How predictions are computed: in evaluation mode, without gradients."""
 
 from __future__ import annotations
 
