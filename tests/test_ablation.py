@@ -6,7 +6,6 @@ import csv
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from benchmarks.mini.suite import write_world
 from benchmarks.record import ResultRecord
+from tests.inline_jobs import run_here
 from x2vlm.cli import ablation, main
 from x2vlm.cli.ablation import AblationPlan, ablate, ablation_plan
 from x2vlm.cli.compose import compose
@@ -34,16 +34,11 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """Jobs in the order in which they were run: in this process, for speed."""
     ran: list[Job] = []
 
-    def run_here(jobs: Sequence[Job], _: int) -> list[Job]:
-        failed = []
-        for job in jobs:
-            job.log.parent.mkdir(parents=True, exist_ok=True)
-            with job.log.open("w", encoding="utf-8") as log, redirect_stdout(log):
-                failed += [job] if main(list(job.words)) else []
-            ran.append(job)
-        return failed
+    def recorded(jobs: Sequence[Job], count: int) -> list[Job]:
+        ran.extend(jobs)
+        return run_here(jobs, count)
 
-    monkeypatch.setattr(ablation, "run_jobs", run_here)
+    monkeypatch.setattr(ablation, "run_jobs", recorded)
     return ran
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import pytest
 from benchmarks.mini import home
 from benchmarks.mini.suite import write_world
 from benchmarks.record import ResultRecord
-from x2vlm.cli import main, suite
-from x2vlm.cli.jobs import Job
+from tests.inline_jobs import run_here
+from x2vlm.cli import suite
 
 
 @pytest.fixture
@@ -21,14 +19,6 @@ def small_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder to write to; jobs run in this process, on a world of a fiftieth."""
     monkeypatch.setenv("X2VLM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(home, "write_world", partial(write_world, scale=0.02))
-
-    def run_here(jobs: Sequence[Job], _: int) -> list[Job]:
-        failed = []
-        for job in jobs:
-            job.log.parent.mkdir(parents=True, exist_ok=True)
-            with job.log.open("w", encoding="utf-8") as log, redirect_stdout(log):
-                failed += [job] if main(list(job.words)) else []
-        return failed
 
     monkeypatch.setattr(suite, "run_jobs", run_here)
     return tmp_path / "out"
