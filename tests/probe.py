@@ -15,10 +15,10 @@ from torch import Tensor
 import x2vlm
 from benchmarks.mini.render import box, render
 from benchmarks.mini.world import Item, Scene, scenes
+from benchmarks.mini.write_pretraining import LOOKS
 from x2vlm.api import Pretrained
 from x2vlm.data.image import patch_mask
 
-ATTRIBUTES = ("shape", "colour", "pattern", "size", "material")
 RIDGE = 10.0
 """weight of the penalty, for features of unit variance"""
 
@@ -51,7 +51,7 @@ def probe(model: Pretrained, training: int = 1500, test: int = 300) -> dict[str,
     )
     inverse = torch.linalg.inv(one.t() @ one + RIDGE * torch.eye(one.shape[1]))
     found = {}
-    for name in ATTRIBUTES:
+    for name in LOOKS:
         values = sorted({getattr(item, name) for item in known})
         target = torch.tensor([values.index(getattr(item, name)) for item in known])
         weights = inverse @ one.t() @ torch.nn.functional.one_hot(target).float()

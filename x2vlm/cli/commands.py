@@ -238,9 +238,9 @@ def reproduce(words: list[str]) -> int:
         settings += [f"checkpoint={weights}", "model.random=false"]
         settings += [f"protocol=evaluate:{first.plan.told_protocol}"]
     published = {n.split for n in numbers() if n.benchmark == first.benchmark.name and n.ours}
-    for name, split in first.benchmark.splits.items():
-        if chosen.split or not split.scored or name not in published - {first.plan.test_split()}:
-            continue
+    published.discard(first.plan.test_split())
+    splits = [n for n, split in first.benchmark.splits.items() if split.scored and n in published]
+    for name in [] if chosen.split else splits:
         folders.append(first.folder.with_name(f"{first.folder.name}-{name}"))
         if failed := run([*settings, f"split={name}", f"name={folders[-1].name}"]):
             return failed

@@ -132,16 +132,17 @@ class QuestionText:
             what = "has questions that are no pairs" if asked else "has no questions"
             raise DataError(what, source=source, expected="[[question, answer], …]")
         drawn = rng.permutation(len(asked))[: self.most].tolist()
-        texts = [self._words(text, source) for index in drawn for text in asked[index]]
+        texts = [
+            text_of(text, rng, None, self.max_words, source)
+            for index in drawn
+            for text in asked[index]
+        ]
         if row.get("video_frames") or isinstance(row.get("video"), str):
             media = video_of(row.get("video_frames"), row.get("video"), self.root, source)
             pixels: Pixels = read_frames(media, self.frames, rng)
         else:
             pixels = image_of(row, self.root, source)
         return _whole(self.transform, [pixels], tuple(texts), rng, source)
-
-    def _words(self, text: object, source: str) -> str:
-        return text_of(text, np.random.default_rng(0), None, self.max_words, source)
 
 
 @dataclass(frozen=True)
