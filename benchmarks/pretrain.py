@@ -103,6 +103,9 @@ class PretrainPlan(Settings):
     """share of the images of region streams that are cropped around one of their regions"""
     augment: bool = True
     """RandAugment; off where colours are what the texts are about"""
+    flip: bool = True
+    """mirror images at random unless their text says left or right, in English: off for texts in
+    other languages that say where things are"""
     matching_until: int = 0
     """step from which matching is left out; 0: never"""
     loss_weights: Mapping[str, float] = field(default_factory=dict)
@@ -220,15 +223,16 @@ def _part(
     root = Path(plan.data) if plan.data else mini_root(corpus=True)
     size = config.vision.image_size
     transform = TrainTransform(
-        size, (plan.crop, 1.0), "careful", augment=AUGMENT if plan.augment else None
-    )
+        size, (plan.crop, 1.0), "careful" if plan.flip else "never",
+        augment=AUGMENT if plan.augment else None,
+    )  # fmt: skip
     parsers: dict[str, Callable[[], Parser]] = {
         "image": lambda: ImageText(transform, language=stream.language, root=root),
         "video": lambda: VideoText(transform, plan.frames, language=stream.language, root=root),
         "region": lambda: RegionText(
             size, plan.max_regions, language=stream.language, root=root,
             augment=RandAugment(operations=COLOUR) if plan.augment else None,
-            cropped=plan.cropped_regions,
+            cropped=plan.cropped_regions, flip=plan.flip,
         ),
         "question": lambda: QuestionText(
             transform, plan.frames, language=stream.language, root=root

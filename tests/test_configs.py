@@ -74,7 +74,7 @@ def test_there_is_every_pretraining_of_the_paper() -> None:
     mini = {
         f"pretrain_mini_{model}{stage}"
         for model in ("tiny", "multilingual_tiny")
-        for stage in ("", "_second", "_third")
+        for stage in ("", "_second", "_third", "_fourth")
     }
     assert set(PRETRAININGS) == {*paper, *mini, "pretrain_cclm_base", "pretrain_cclm_large"}
 

@@ -16,6 +16,7 @@ from benchmarks.mini.planner import (
     pair_set,
     questions,
 )
+from benchmarks.mini.twins import answer, exchange, twins
 from benchmarks.mini.world import Item, Scene, Thing, count, related, scenes
 from benchmarks.mini.write_iglue import LABELS, hypothesis
 
@@ -163,3 +164,37 @@ def test_hypotheses() -> None:
     assert (
         set(kinds["entailment"]) == set(kinds["contradiction"]) == {"is", "not", "list", "relation"}
     )
+
+
+def test_twins_are_told_apart_by_everything_said_and_asked() -> None:
+    found = [
+        made
+        for scene in scenes("twin test", "train", 120)
+        if (made := twins(scene, random.Random(scene.seed))) is not None
+    ]
+    assert len(found) > 30
+    for pair in found:
+        for mine, other in (pair, pair[::-1]):
+            assert mine.scene.split() == "train"
+            assert mine.said
+            assert all(holds(message, mine.scene) for message in mine.said)
+            assert not any(holds(message, other.scene) for message in mine.said)
+            told = {one.message: one.answer for one in other.asked}
+            for one in mine.asked:
+                assert one.answer == answer(one.message, mine.scene)
+                assert told[one.message] == answer(one.message, other.scene) != one.answer
+    assert {pair[0].scene.ground for pair in found} == {pair[1].scene.ground for pair in found}
+
+
+def test_answers_follow_from_the_scene() -> None:
+    for scene in scenes("answer test", "train", 60):
+        for one in questions(scene, random.Random(scene.seed), 8):
+            assert answer(one.message, scene) == one.answer
+
+
+def test_small_and_big_do_not_change_places() -> None:
+    assert exchange(SCENE, 0, 1, "places") is None
+    changed = exchange(SCENE, 0, 1, "colour")
+    assert changed is not None
+    assert [item.colour for item in changed.items] == ["blue", "red"]
+    assert [item.shape for item in changed.items] == ["ball", "cube"]

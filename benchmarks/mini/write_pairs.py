@@ -9,9 +9,10 @@ from typing import Any
 from benchmarks.mini.language import Message, language
 from benchmarks.mini.planner import PairSet, holds_of_pair, pair_set
 from benchmarks.mini.store import Store
+from benchmarks.mini.twins import exchange
 from benchmarks.mini.world import Scene, Split, Thing, relation_of, scenes
 
-NLVR2_SETS = {"train": 375, "dev": 75, "test1": 75}
+NLVR2_SETS = {"train": 1000, "dev": 75, "test1": 75}
 """sets of four pairs that share a sentence; two pairs make it true"""
 NLVR2_SPLITS: dict[str, Split] = {"train": "train", "dev": "val", "test1": "test"}
 WINOGROUND = 400
@@ -56,25 +57,23 @@ def _exchange(scene: Scene, rng: random.Random) -> tuple[Scene, Message, Message
     """A second scene and two captions that hold the same words, each true of its scene alone."""
     a, b = scene.items
     relation = relation_of(a, b, scene)
-    kind = rng.choice(("places", "colours", "patterns"))
-    if kind == "places":
-        first, second = Thing(a.shape, a.colour), Thing(b.shape, b.colour)
-        if relation is None or a.shape == b.shape or a.colour == b.colour or a.size != b.size:
-            return None
-        moved = (replace(a, x=b.x, y=b.y), replace(b, x=a.x, y=a.y))
-        said = Message("relation", (first, second), relation=relation)
-        return replace(scene, items=moved), said, replace(said, things=(second, first)), "Relation"
-    name = "colour" if kind == "colours" else "pattern"
-    values = getattr(a, name), getattr(b, name)
-    if values[0] == values[1] or "plain" in values or a.shape == b.shape:
+    name = rng.choice(("places", "colour", "pattern"))
+    twin = exchange(scene, 0, 1, name)
+    if twin is None or a.shape == b.shape:
         return None
-    swapped = (replace(a, **{name: values[1]}), replace(b, **{name: values[0]}))
-    things = [
-        tuple(replace(Thing(i.shape), **{name: getattr(i, name)}) for i in items)
-        for items in (scene.items, swapped)
-    ]
-    made = replace(scene, items=swapped)
-    return made, Message("list", things[0]), Message("list", things[1]), "Object"
+    if name == "places":
+        first, second = Thing(a.shape, a.colour), Thing(b.shape, b.colour)
+        if relation is None or a.colour == b.colour:
+            return None
+        said = Message("relation", (first, second), relation=relation)
+        return twin, said, replace(said, things=(second, first)), "Relation"
+    if "plain" in (a.pattern, b.pattern) and name == "pattern":
+        return None
+    one, other = (
+        Message("list", tuple(replace(Thing(i.shape), **{name: getattr(i, name)}) for i in items))
+        for items in (scene.items, twin.items)
+    )
+    return twin, one, other, "Object"
 
 
 def write_winoground(store: Store) -> None:
@@ -89,7 +88,6 @@ def write_winoground(store: Store) -> None:
         if made is None:
             continue
         other, first, second, tag = made
-        other = replace(other, seed=scene.seed + "/other")
         row: dict[str, Any] = {"id": len(rows)}
         for k, (drawn, message) in enumerate(((scene, first), (other, second))):
             row[f"image_{k}"] = f"ex_{len(rows)}_img_{k}"

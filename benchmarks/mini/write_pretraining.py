@@ -1,4 +1,5 @@
-"""The pre-training corpus: JSON lines of images, regions, objects, words, videos, parallel text.
+"""The pre-training corpus: JSON lines of images, regions, objects, words, twins, videos, parallel
+text.
 
 Scenes are training scenes of their own: they share none with any benchmark's test or validation
 split (a scene's split is decided by its content) and hold no unseen combination.
@@ -11,6 +12,7 @@ import io
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from PIL import Image
@@ -19,13 +21,14 @@ from benchmarks.mini.language import GRAMMARS, Message, language
 from benchmarks.mini.planner import captions, full, questions
 from benchmarks.mini.render import box, jpeg
 from benchmarks.mini.store import Store
+from benchmarks.mini.twins import Twin, twins
 from benchmarks.mini.video import clips, frames
 from benchmarks.mini.video import questions as clip_questions
 from benchmarks.mini.world import COLOURS, Scene, related, scenes
 from benchmarks.mini.write_boxes import SYNONYMS
 from benchmarks.mini.write_iglue import PROPERTIES
 
-IMAGES, OBJECTS, WORDS, VIDEOS, PARALLEL = 15000, 1500, 12000, 3000, 6000
+IMAGES, OBJECTS, WORDS, TWINS, VIDEOS, PARALLEL = 15000, 1500, 12000, 6000, 3000, 6000
 LOOKS = ("shape", "colour", "pattern", "size", "material")
 SHARD = 1000
 _VIDEO_FRAMES = 6
@@ -75,6 +78,29 @@ def words_row(scene: Scene) -> dict[str, Any]:
             if word != "plain"
         ]
     return {"binary": _encoded(jpeg(scene)), "elems": elements}
+
+
+def twin_row(scene: Scene) -> dict[str, Any] | None:
+    """A scene and its twin, to stand in one batch, each with texts that are false of the other and
+    with questions that the other answers differently; None where there is no such twin."""
+    rng = random.Random(scene.seed + "/twins")
+    made = twins(scene, rng)
+    return made and {"together": [_told(twin, random.Random(scene.seed)) for twin in made]}
+
+
+def _told(twin: Twin, rng: random.Random) -> dict[str, Any]:
+    english = language("en")
+    texts: dict[str, Any] = {"en": [english.say(message, rng) for message in twin.said]}
+    pairs = {"en": [[english.say(one.message, rng), one.answer] for one in twin.asked]}
+    for code in GRAMMARS:
+        if code != "en":
+            tongue = language(code)
+            texts[code] = [tongue.say(message, rng) for message in rng.sample(twin.said, 2)]
+            pairs[code] = [
+                [tongue.say(one.message, rng), one.answer]
+                for one in rng.sample(twin.asked, min(2, len(twin.asked)))
+            ]
+    return {"binary": _encoded(jpeg(twin.scene)), "caption": texts, "questions": pairs}
 
 
 def _elements(scene: Scene, rng: random.Random) -> list[dict[str, Any]]:
@@ -155,11 +181,14 @@ def write_pretraining(store: Store) -> None:
         regions.append(region_row(scene, binary))
     alone = scenes(store.name("objects"), "train", store.number(OBJECTS), sizes=(1,))
     named = scenes(store.name("words"), "train", store.number(WORDS))
+    doubled = scenes(store.name("twins"), "train", 3 * store.number(TWINS) + 20)
+    pairs = (row for row in map(twin_row, doubled) if row is not None)
     parts = {
         "images": images,
         "regions": regions,
         "objects": [object_row(scene) for scene in alone],
         "words": [words_row(scene) for scene in named],
+        "twins": list(islice(pairs, store.number(TWINS))),
         "videos": list(video_rows(store)),
         "parallel": list(parallel_rows(store)),
     }

@@ -80,7 +80,9 @@ def _world() -> None:
 def _pretrain(out: Path, seed: int, device: str) -> list[str]:
     """Pre-train both tiny models, each stage from the weights of the one before; the setting that
     makes runs start from the last."""
-    folders = {"": out / "first", "_second": out / "second", "_third": out}
+    folders = {
+        "": out / "first", "_second": out / "second", "_third": out / "third", "_fourth": out,
+    }  # fmt: skip
     for name in MODELS:
         before: list[str] = []
         for stage, folder in folders.items():

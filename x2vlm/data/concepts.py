@@ -5,7 +5,8 @@ region the same with "elems": [{"bb": [x, y, w, h], "caption": texts, "attribute
 "kind"?: name}] and the caption optional; video {"video_frames": [base64, …] or clips of them |
 "video": path, "text": texts}; question the same as image or video with "questions":
 [[question, answer], …] or {language: these}; parallel {"source_text", "target_text"}. "texts" is a
-text, a list, or {language: text}.
+text, a list, or {language: text}. A row {"together": [row, row, …]} of any of these keeps its rows
+in one batch, such as look-alikes that are to be told apart.
 Axes: C channels, H W pixels, F frames, N concepts.
 """
 
@@ -167,6 +168,7 @@ class RegionText:
     max_regions: most concepts of an image, its caption included. min_share: a concept stays when
     more of its box than this is inside the crop; its box is clipped. cropped: share of the images
     that are cropped, 1 officially; the others are seen whole. augment: None leaves colours alone.
+    flip: mirror at random unless a text says left or right.
     """
 
     size: int
@@ -177,6 +179,7 @@ class RegionText:
     root: Path = Path()
     augment: RandAugment | None = field(default_factory=lambda: RandAugment(operations=COLOUR))
     cropped: float = 1.0
+    flip: bool = True
 
     def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
         """See Parser."""
@@ -188,7 +191,7 @@ class RegionText:
         crop = (0, 0, *image.size)
         if self.cropped == 1 or rng.random() < self.cropped:
             crop = crop_around(boxes[int(rng.integers(len(boxes)))], image.size, rng)
-        flipped = bool(rng.random() < 0.5) and not says_side(all_texts(row))
+        flipped = bool(rng.random() < 0.5) and self.flip and not says_side(all_texts(row))
         square = resize(image.crop(crop), self.size)
         square = ImageOps.mirror(square) if flipped else square
         if self.augment is not None:

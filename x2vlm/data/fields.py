@@ -19,6 +19,16 @@ from x2vlm.errors import DataError
 from x2vlm.types import Media
 
 
+def together(row: Mapping[str, Any], source: str) -> list[Mapping[str, Any]]:
+    """The rows under "together", which are to stand in one batch; of any other row, itself."""
+    if "together" not in row:
+        return [row]
+    rows = row["together"]
+    if not isinstance(rows, list) or not rows or not all(isinstance(one, dict) for one in rows):
+        raise DataError("has nothing together", source=source, expected="a list of rows")
+    return rows
+
+
 def choose(texts: object, rng: np.random.Generator, language: str | None, source: str) -> str:
     """One text out of a text, a list, or texts by language."""
     if isinstance(texts, list) and texts:

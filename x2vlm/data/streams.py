@@ -21,6 +21,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from x2vlm.data.concepts import Concepts, Parser
+from x2vlm.data.fields import together
 from x2vlm.data.shards import Row, decode_row, find_shards, read_rows
 from x2vlm.data.workers import Loaded, Skipped
 from x2vlm.errors import ConfigError, DataError
@@ -158,9 +159,10 @@ class StreamLoader:
     """Endless batches of a stream, decoded by workers ahead of the model.
 
     parse: a row -> Concepts. collate: Concepts -> Batch, as the pre-training task says. batch_size:
-    rows of a batch and rank. A bad row is counted and named in `report`, and its place taken by
-    another of its block, so that batches keep their size; above the share `max_bad` of all rows
-    it is fatal. wait_seconds: time spent waiting for data; samples: rows handed out.
+    rows of a batch and rank; one that holds several samples ("together") counts once. A bad row is
+    counted and named in `report`, and its place taken by another of its block, so that batches keep
+    their size; above the share `max_bad` of all rows it is fatal. wait_seconds: time spent waiting
+    for data; samples: rows handed out.
     """
 
     def __init__(
@@ -275,7 +277,7 @@ class _Parcels(IterableDataset[_Parcel]):
                 if step and entry.source in taken:
                     continue
                 try:
-                    samples.append(self._parse(entry, turn.after.epoch))
+                    samples += self._parse(entry, turn.after.epoch)
                 except DataError as error:
                     if step == 0:
                         skipped.append(
@@ -287,8 +289,10 @@ class _Parcels(IterableDataset[_Parcel]):
         batch = self.loader.collate(samples) if samples else None
         return _Parcel(Loaded(batch, skipped), turns[-1].after, len(turns))
 
-    def _parse(self, entry: Entry, epoch: int) -> Concepts:
-        """Random through (seed, epoch, shard name, row) alone."""
+    def _parse(self, entry: Entry, epoch: int) -> list[Concepts]:
+        """What a row holds: one sample, or those that are to stand together. Random through (seed,
+        epoch, shard name, row) alone."""
         shard = zlib.crc32(entry.path.name.encode())
         rng = np.random.default_rng((self.loader.stream.seed, epoch, shard, entry.row))
-        return self.loader.parse(decode_row(entry.value, entry.source), rng, entry.source)
+        rows = together(decode_row(entry.value, entry.source), entry.source)
+        return [self.loader.parse(row, rng, entry.source) for row in rows]
