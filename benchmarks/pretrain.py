@@ -135,7 +135,9 @@ class PretrainPlan(Settings):
         used = {
             name: stream
             for name, stream in self.streams.items()
-            if stream.kind != "region" or self.localise or (self.align_regions and stream.align)
+            if stream.kind != "region"
+            or (self.localise and stream.fuse)
+            or (self.align_regions and stream.align)
         }
         first = min((stream.start for stream in used.values()), default=0)
         return {name: replace(stream, start=stream.start - first) for name, stream in used.items()}

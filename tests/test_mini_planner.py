@@ -177,6 +177,7 @@ def test_twins_are_told_apart_by_everything_said_and_asked() -> None:
         for mine, other in (pair, pair[::-1]):
             assert mine.scene.split() == "train"
             assert mine.said
+            assert mine.asked
             assert all(holds(message, mine.scene) for message in mine.said)
             assert not any(holds(message, other.scene) for message in mine.said)
             told = {one.message: one.answer for one in other.asked}

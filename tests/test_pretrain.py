@@ -130,15 +130,16 @@ def test_weights_of_another_shape_are_refused(files: Path) -> None:
 @pytest.mark.parametrize(
     ("switches", "used"),
     [
-        ({}, {"image", "region", "boxes"}),
-        ({"localise": False}, {"image", "region"}),
+        ({}, {"image", "region", "boxes", "words"}),
+        ({"localise": False}, {"image", "region", "words"}),
         ({"align_regions": False}, {"image", "region", "boxes"}),
         ({"localise": False, "align_regions": False}, {"image"}),
     ],
 )
 def test_streams_without_a_loss_are_left_out(switches: dict[str, bool], used: set[str]) -> None:
-    boxes = replace(STREAMS["region"], align=False)
-    streams = {"image": STREAMS["image"], "region": STREAMS["region"], "boxes": boxes}
+    boxes, words = (replace(STREAMS["region"], **{name: False}) for name in ("align", "fuse"))
+    streams = {"image": STREAMS["image"], "region": STREAMS["region"]}
+    streams |= {"boxes": boxes, "words": words}
     assert set(plan(streams=streams, **switches).used_streams()) == used
 
 

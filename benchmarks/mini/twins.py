@@ -48,7 +48,7 @@ def exchange(scene: Scene, one: int, other: int, name: str) -> Scene | None:
 
 def twins(scene: Scene, rng: random.Random) -> tuple[Twin, Twin] | None:
     """A training scene and its twin, or None when this draw makes no other training scene that
-    words tell from it."""
+    words and a question tell from it."""
     one, other = rng.sample(range(len(scene.items)), 2)
     name = rng.choice(EXCHANGED)
     twin = exchange(scene, one, other, name)
@@ -70,10 +70,8 @@ def twins(scene: Scene, rng: random.Random) -> tuple[Twin, Twin] | None:
     asked = [one.message for drawn in (scene, twin) for one in questions(drawn, rng, 8)]
     asked += [Message("q_exists", message.things) for said in found for message in said[:1]
               if len(message.things) == 1]  # fmt: skip
-    return (
-        Twin(scene, found[0], _differing(asked, scene, twin)),
-        Twin(twin, found[1], _differing(asked, twin, scene)),
-    )
+    here, there = _differing(asked, scene, twin), _differing(asked, twin, scene)
+    return (Twin(scene, found[0], here), Twin(twin, found[1], there)) if here else None
 
 
 def _short(scene: Scene, pair: tuple[int, int], name: str, rng: random.Random) -> list[Message]:
