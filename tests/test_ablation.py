@@ -130,9 +130,9 @@ def test_every_variant_seed_and_benchmark_is_a_job(
 def test_the_words_of_the_jobs_compose(variant: str) -> None:
     from x2vlm.cli.compose import plan, pretrain_plan
 
-    made = chosen("ablation.steps=157", "ablation.fine_tune_steps=9")
+    made = chosen("ablation.steps=407", "ablation.fine_tune_steps=9")
     trained = pretrain_plan(compose(made.pretraining(variant, 2).words[1:]))
-    assert (trained.train.steps, trained.train.seed) == (7 if variant == "without both" else 157, 2)
+    assert (trained.train.steps, trained.train.seed) == (7 if variant == "without both" else 407, 2)
     assert min(stream.start for stream in trained.used_streams().values()) == 0
     captions = trained.used_streams()["images"].start
     assert trained.train.steps - captions == 7, "every variant sees as many captions"
@@ -157,6 +157,6 @@ def test_wrong_settings_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="needs variants, benchmarks and seeds"):
         chosen("ablation.seeds=[]")
     with pytest.raises(ConfigError, match="about places alone"):
-        chosen("ablation.steps=150")
+        chosen("ablation.steps=400")
     assert main(["train", "experiment=ablation"]) == 1
     assert "x2vlm run experiment=ablation" in capsys.readouterr().err
