@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.files import Files
 from benchmarks.readers import read_json, read_rows, table_rows
-from benchmarks.rows import Row, each
+from benchmarks.rows import Row, each, index
 from x2vlm.errors import DataError
 from x2vlm.types import Media, Record
 
@@ -25,6 +25,8 @@ Name = Callable[[str], str]
 """Image name of the annotation file -> id of the image."""
 IGLUE_WORDS = 80
 """words at which X²-VLM cuts the texts of IGLUE's benchmarks (elsewhere 30)"""
+SPLITS = ("train", "restval", "val", "validation", "test")
+"""what a row's "split" may say"""
 TEXTS = frozenset({"caption", "sentences", "sentence"})
 """fields that hold an image's texts; rows of COCO's "images" table have none of them"""
 
@@ -73,10 +75,10 @@ def read_captions(
     rows = _rows(files, path)
 
     def make(row: Row) -> Record | None:
-        if row.has("split") and row.values["split"] not in keep:
+        if row.has("split") and row.word("split", SPLITS) not in keep:
             return None
         image = _image_name(row)
-        id_ = str(row.values["cocoid"]) if row.has("cocoid") else name(image)
+        id_ = row.id("cocoid") if row.has("cocoid") else name(image)
         if only is not None and id_ not in only:
             return None
         texts = _texts(row, empty)
@@ -106,12 +108,15 @@ def _coco_rows(path: Path, images: list[Row]) -> list[Row]:
             source=str(path),
             expected='{"images": …, "annotations": …} of a COCO caption file',
         )
-    names = {row.id("id"): str(row.values.get("file_name", row.id("id"))) for row in images}
+    names = {
+        id_: row.text("file_name") if row.has("file_name") else id_
+        for id_, row in index(images, "id").items()
+    }
     joined: dict[str, tuple[Row, list[str]]] = {}
     for row in table_rows(value, path, "annotations"):
         id_ = row.id("image_id")
         if id_ not in names:
-            raise row.error(f"image {id_} is not among the images of the file")
+            raise row.error(f"image {id_} is not among the images of the file", "one of them")
         joined.setdefault(id_, (row, []))[1].append(row.text("caption"))
     for id_ in names.keys() - joined.keys():
         raise DataError(f"image {id_} has no caption", source=str(path), expected="at least one")
@@ -137,7 +142,7 @@ def _merged(files: Files, rows: list[Row]) -> list[Row]:
 
 def _image_name(row: Row) -> str:
     if row.has("filename"):
-        folder = f"{row.values['filepath']}/" if row.has("filepath") else ""
+        folder = f"{row.text('filepath')}/" if row.has("filepath") else ""
         return folder + row.text("filename")
     for field in ("img_path", "video_id", "clip_name", "video"):
         if row.has(field):

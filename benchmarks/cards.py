@@ -56,14 +56,17 @@ def counts(benchmark: Benchmark, split: str) -> tuple[str, str]:
     many = len(benchmark.languages) > 1
     found = []
     for field in ("records", "texts"):
-        values = {language: f"{getattr(fact, field):_}".replace("_", " ")
-                  for language, fact in facts.items()}  # fmt: skip
+        values = {language: _spaced(getattr(fact, field)) for language, fact in facts.items()}
         if len(set(values.values())) == 1:
             each = " per language" if (many and len(values) > 1) or "*" in values else ""
             found.append(next(iter(values.values())) + each)
         else:
             found.append(", ".join(f"{language} {value}" for language, value in values.items()))
     return found[0], found[1]
+
+
+def _spaced(count: int | None) -> str:
+    return "not known" if count is None else f"{count:_}".replace("_", " ")
 
 
 def page() -> str:

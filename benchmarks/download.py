@@ -51,13 +51,19 @@ class Outcome:
 
 
 def table(path: Path = TABLE) -> dict[str, tuple[Item, ...]]:
-    """Benchmark (or "coco_images") -> what can be fetched for it."""
-    value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        name: tuple(Item(**item) for item in items)
-        for name, items in value.items()
-        if name != "about"
-    }
+    """Benchmark (or "coco_images") -> what can be fetched for it; ConfigError for no such table."""
+    try:
+        value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            name: tuple(Item(**item) for item in items)
+            for name, items in value.items()
+            if name != "about"
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"table of downloads {path}: {error}\n"
+            '  expected: JSON {"NAME": [{"url": …, "path": …, "sha256": …, "size": …}, …]}'
+        ) from error
 
 
 def silent(*_: object) -> None:

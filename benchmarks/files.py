@@ -54,7 +54,8 @@ class Files:
     with a bad row. skipped: rows left out so far, each {"source", "reason"}; a record of the run
     carries them. prefer: which of several cuts of a file to take first. used: role -> the file
     taken. notes: what the user must know about this reading (printed and recorded). scoring: only
-    ids and answers are wanted, so the questions may be those of another language.
+    ids and answers are wanted, so the questions may be those of another language. stands_in: what
+    was read is in the benchmark's layout, but no part of it.
     """
 
     root: Path
@@ -65,6 +66,7 @@ class Files:
     used: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     scoring: bool = False
+    stands_in: bool = False
 
     def find(
         self, role: str, names: Sequence[str], *, kind: str = "file", language: str = ""

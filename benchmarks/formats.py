@@ -48,7 +48,11 @@ def load(path: Path, task: str, records: Sequence[Record]) -> Loaded:
     try:
         with path.open(encoding="utf-8-sig") as file:
             head = file.read(4096).lstrip()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise PredictionError(
+            f"{path}: cannot be read ({error.strerror})\n  to do: name a predictions file"
+        ) from error
+    except UnicodeDecodeError as error:
         raise PredictionError(f"{path}: not readable as UTF-8 text ({error})") from error
     if not head:
         raise PredictionError(f"{path}: the file is empty; predict again")
@@ -145,7 +149,7 @@ def _nlvr2(path: Path) -> list[Prediction]:
     found: list[Prediction] = []
     with path.open(encoding="utf-8-sig", newline="") as file:
         for number, row in enumerate(csv.reader(file), 1):
-            if not row or (number == 1 and row == ["identifier", "prediction"]):
+            if not row or (number == 1 and ",".join(row).lower() == "identifier,prediction"):
                 continue
             if len(row) != 2 or row[1].strip().lower() not in ("true", "false"):
                 raise PredictionError(
@@ -161,13 +165,20 @@ def _iglue_lists(path: Path, rows: Sequence[Any], records: Sequence[Record]) -> 
     texts = [str(text) for record in records for text in record.target["text_ids"]]
     if len(rows) != len(texts):
         raise PredictionError(
-            f"{path}: {len(rows)} lists for {len(texts)} texts; score the whole split, one language"
+            f"{path}: {len(rows)} lists for {len(texts)} texts; score the whole split, one "
+            "language (languages=de, or {language} in the file's name)"
         )
     found: list[Prediction] = []
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
-        if not all(isinstance(i, int) and 0 <= i < len(records) for i in row):
+        if (
+            not isinstance(row, list)
+            or not row
+            or not all(type(i) is int and 0 <= i < len(records) for i in row)
+            or len(set(row)) < len(row)
+        ):
             raise PredictionError(
-                f"{path}:{number}: expected image numbers from 0 to {len(records) - 1}"
+                f"{path}:{number}: expected different image numbers from 0 to {len(records) - 1}, "
+                f"found {json.dumps(row)[:120]}"
             )
         pairs = [[records[i].id, float(-place)] for place, i in enumerate(row)]
         found.append({"id": text, "ranking": {"image": pairs}})

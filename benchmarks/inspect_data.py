@@ -88,19 +88,18 @@ def _split_status(benchmark: Benchmark, split: str, files: Files) -> Status:
         if found:
             languages.append(language)
             records += found
-    counts = (len(records), wanted if known else None)
+    counts = (0 if files.stands_in else len(records), wanted if known else None)
     if problems:
         return Status(benchmark.name, split, "broken", tuple(languages), *counts, note=problems[0])
-    if not records:
-        note = (
-            f"{absent or 'no records'}; {benchmark.access} ({benchmark.url}); {benchmark.licence}"
-        )
+    if not counts[0]:
+        why = absent or "; ".join(files.notes) or "no records"
+        note = f"{why}; {benchmark.access} ({benchmark.url}); {benchmark.licence}"
         return Status(benchmark.name, split, "missing", (), *counts, note=note)
     media = sum(not item.inline for record in records for item in record.images)
     there = media - len(missing_media(records))
     whole = not absent and not files.partial() and there == media and counts[1] in (None, counts[0])
     notes = [*files.notes, *([absent] if absent else [])]
-    parts = sorted({path.name for path in files.partial().values()})
+    parts = _below(files, files.partial().values())
     notes += [f"part of the split: {', '.join(parts)}"] if parts else []
     notes += _more_annotations(benchmark, split, files, len(records)) if parts else []
     return Status(
@@ -120,9 +119,16 @@ def _more_annotations(benchmark: Benchmark, split: str, used: Files, found: int)
             continue
     if len(records) <= found:
         return []
-    without = len({record.id for record, _ in missing_media(records)})
-    names = ", ".join(sorted({path.name for path in files.used.values()}))
+    without = len({(record.language, record.id) for record, _ in missing_media(records)})
+    names = ", ".join(_below(files, files.used.values()))
     return [f"{names} beside it: {len(records)} records, {len(records) - without} with their media"]
+
+
+def _below(files: Files, paths: Iterable[Path]) -> list[str]:
+    """These files as seen from the data folder; a name alone may be that of another file too."""
+    inside = {path.relative_to(files.root) if path.is_relative_to(files.root) else path
+              for path in paths}  # fmt: skip
+    return sorted(map(str, inside))
 
 
 def status_table(rows: Sequence[Status]) -> str:
@@ -135,7 +141,7 @@ def status_table(rows: Sequence[Status]) -> str:
             row.state,
             _of(row.records, row.records_expected) if row.records else "-",
             _of(row.media, row.media_expected) if row.records else "-",
-            " ".join(row.languages) if row.languages != ("en",) else "",
+            " ".join(row.languages) if len(get(row.benchmark).languages) > 1 else "",
         )
         for row in rows
     ]

@@ -93,7 +93,7 @@ def image_size(media: Media) -> list[int] | None:
     try:
         with Image.open(source) as image:
             return list(image.size)
-    except OSError:
+    except (OSError, Image.DecompressionBombError):
         return None
 
 

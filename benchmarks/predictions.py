@@ -36,6 +36,12 @@ Key = tuple[str, str]
 """(id, direction); the direction is empty except in retrieval."""
 
 
+class MisfitError(PredictionError):
+    """Other ids than asked for. fit: queries answered; faults: missing, double and foreign ids."""
+
+    fit = faults = 0
+
+
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -262,11 +268,14 @@ def join(
         faults.append(("not in this split", foreign))
     if any(rows for _, rows in faults):
         told = "; ".join(f"{len(rows)} {what} ({_few(rows)})" for what, rows in faults if rows)
-        raise PredictionError(
+        error = MisfitError(
             f"predictions do not fit the {len(wanted)} expected: {told}\n"
             "  to do: predict this split (and limit) again, or score the split that was predicted"
-            + ("; extra=ignore leaves the others out" if extra == "raise" and foreign else "")
+            + ("; scoring.extra=ignore drops the others" if extra == "raise" and foreign else "")
         )
+        error.fit = len(wanted) - len(missing)
+        error.faults = sum(len(rows) for _, rows in faults)
+        raise error
     return [_one_way(found[key], key[1]) for key in wanted], len(foreign)
 
 

@@ -11,6 +11,7 @@ import io
 import json
 import pickle
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +29,7 @@ def read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot be read ({error})", source=str(path), fix=AGAIN) from error
     if not data.strip():
         raise DataError("the file is empty", source=str(path), fix=AGAIN)
@@ -142,6 +143,13 @@ def _parse(text: str, path: Path, line: int | None = None) -> Any:
             expected="JSON in UTF-8",
             fix=AGAIN,
         ) from error
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond all measure
+        raise DataError(
+            f"is no JSON that can be read ({error})",
+            source=str(path) if line is None else f"{path}:{line}",
+            expected="JSON in UTF-8",
+            fix=AGAIN,
+        ) from error
 
 
 def _not_utf8(source: str, error: UnicodeDecodeError) -> DataError:
@@ -189,8 +197,15 @@ def _line_rows(files: Files, path: Path, data: bytes) -> list[Row]:
 
 def _csv_rows(path: Path) -> list[Row]:
     reader = csv.DictReader(io.StringIO(read_text(path)))
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        raise DataError(
+            f"is no CSV ({error})", source=f"{path}:{reader.line_num}", expected="CSV with a head",
+            fix=AGAIN,
+        ) from error  # fmt: skip
     rows = []
-    for number, values in enumerate(reader, 1):
+    for number, values in enumerate(lines, 1):
         if None in values or None in values.values():
             raise DataError(
                 f"the row has not the {len(reader.fieldnames or ())} fields of the head",

@@ -69,6 +69,12 @@ class Row:
             raise self.wrong(name, "a whole number or a text")
         return str(value)
 
+    def word(self, name: str, known: Iterable[str]) -> str:
+        """One of the texts `known`."""
+        if self.values.get(name) not in (words := tuple(known)):
+            raise self.wrong(name, f"one of {', '.join(words)}")
+        return str(self.values[name])
+
     def integer(self, name: str) -> int:
         """A whole number."""
         value = self.values.get(name)
@@ -92,7 +98,7 @@ class Row:
         if (
             not isinstance(value, (list, tuple))
             or len(value) != 4
-            or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
+            or not all(type(v) in (int, float) and math.isfinite(v) for v in value)
         ):
             raise self.wrong(name, "[x, y, width, height], four numbers in pixels")
         x, y, w, h = (float(v) for v in value)
@@ -121,6 +127,21 @@ class Row:
 
     def _first(self, names: Sequence[str]) -> str:
         return next((name for name in names if name in self.values), names[0])
+
+
+def index(rows: Iterable[Row], name: str) -> dict[str, Row]:
+    """The rows of a table by their id; DataError for one that occurs twice: which is meant?"""
+    found: dict[str, Row] = {}
+    for row in rows:
+        id_ = row.id(name)
+        if id_ in found:
+            raise row.error(
+                f"{name} {id_} occurs twice (first at {found[id_].source})",
+                "every id once",
+                "remove the doubled row, or fetch the file again",
+            )
+        found[id_] = row
+    return found
 
 
 def each(

@@ -6,14 +6,14 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks import formats, predictions
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.metrics import retrieval
 from benchmarks.metrics.stats import Scores
-from benchmarks.predictions import Extra
+from benchmarks.predictions import Extra, MisfitError
 from benchmarks.records import load_records
 from x2vlm.errors import ConfigError, PredictionError, unknown
 from x2vlm.types import Prediction, Record
@@ -136,10 +136,23 @@ def score_file(
     records = load_records(benchmark, files, split, languages, limit)
     parts = _parts(str(path), records)
     loaded = [formats.load(Path(name), benchmark.task, rows) for name, rows in parts.items()]
+    if len(parts) == 1 and not languages and any(one.format != "predictions" for one in loaded):
+        _one_language(benchmark, split, path)
     rows = (row for one in loaded for row in one.predictions)
     lenient = limit is not None or files.skipped or any(one.extra == "ignore" for one in loaded)
+    if extra not in (None, *get_args(Extra)):
+        raise ConfigError(unknown("value of extra", str(extra), get_args(Extra)))
     chosen: Extra = extra or ("ignore" if lenient else "raise")
-    joined, ignored = _joined(benchmark, records, rows, chosen)
+    try:
+        joined, ignored = _joined(benchmark, records, rows, chosen)
+    except PredictionError as error:
+        if str(path) not in str(error):  # join knows rows only
+            error.args = (f"{path}: {error}",)
+        if isinstance(error, MisfitError) and files.used:
+            error.args = (
+                f"{error}\n  expected: ids of {', '.join(map(str, files.used.values()))}",
+            )
+        raise
     scores = _score(
         benchmark,
         records,
@@ -149,6 +162,16 @@ def score_file(
         **options,
     )
     return ScoredFile(scores, len(records), loaded[0].format, ignored)
+
+
+def _one_language(benchmark: Benchmark, split: str, path: Path | str) -> None:
+    """PredictionError when the ids of a file could be of several languages: none is guessed."""
+    known = benchmark.split(split).languages or benchmark.languages
+    if len(known) > 1:
+        raise PredictionError(
+            f"{path}: its ids do not say which of {', '.join(known)} they answer\n"
+            "  to do: name it, languages=de; or a file per language, predictions=…_{language}.json"
+        )
 
 
 def _parts(path: str, records: Sequence[Record]) -> dict[str, list[Record]]:

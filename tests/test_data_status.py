@@ -45,8 +45,34 @@ def test_cut_file_beside_a_whole_one(nlvr2: Path) -> None:
     (nlvr2 / "nlvr2/dev.avail1.json").write_text(path.read_text().split("\n")[0] + "\n")
     found = row(nlvr2, "nlvr2", "dev")
     assert (found.state, found.records, found.records_expected) == ("partial", 1, 2)
-    assert "part of the split: dev.avail1.json" in found.note
-    assert "dev.json beside it: 2 records, 2 with their media" in found.note
+    assert "part of the split: nlvr2/dev.avail1.json" in found.note
+    assert "nlvr2/dev.json beside it: 2 records, 2 with their media" in found.note
+
+
+def test_records_of_several_languages_are_counted_each(tmp_path: Path) -> None:
+    """Ids are the same in every language: two records in two languages are four."""
+    german = write(tmp_path, CASES["xflickrco"])
+    (tmp_path / CASES["xflickrco"].pictures[0]).unlink()
+    spanish = tmp_path / "xflickrco/es/test.jsonl"
+    spanish.parent.mkdir()
+    spanish.write_text(german.read_text())
+    for path in (german, spanish):
+        path.with_name("test.avail.jsonl").write_text(path.read_text().splitlines()[1] + "\n")
+    found = row(tmp_path, "xflickrco", "test")
+    assert (found.records, found.media, found.languages) == (2, 2, ("de", "es"))
+    assert "4 records, 2 with their media" in found.note
+    assert "xflickrco/es/test.jsonl" in found.note
+
+
+def test_look_alikes_are_no_part_of_the_benchmark(tmp_path: Path) -> None:
+    files = CASES["winoground"].files
+    path = tmp_path / "winoground/curated_synthetic/examples.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(r) + "\n" for r in next(iter(files.values()))))
+    found = row(tmp_path, "winoground", "test")
+    assert (found.state, found.records, found.records_expected) == ("missing", 0, 400)
+    assert "look-alike" in found.note
+    assert "gated" in found.note
 
 
 def test_missing_says_what_to_get_and_how(tmp_path: Path) -> None:
@@ -87,10 +113,17 @@ def test_status_of_the_pack(shared: Path) -> None:
     states = {state: sum(row.state == state for row in rows.values()) for state in
               ("complete", "partial", "missing", "broken")}  # fmt: skip
     assert states["broken"] == states["complete"] == 0  # no split has all its images
-    assert states["partial"] == 34
+    assert states["partial"] == 33
+    xflickr = rows["xflickrco", "test"]
+    assert (xflickr.records, xflickr.records_expected, xflickr.media) == (1984, 16000, 1984)
+    assert "16000 records, 1984 with their media" in xflickr.note  # 8 times the 248 of each
+    assert "5820 records, 1500 with their media" in rows["xvnli", "test"].note
+    assert "4000 records, 972 with their media" in rows["multi30k", "test"].note
+    assert rows["coco_multilingual", "test"].records_expected == 11000
+    assert rows["winoground", "test"].state == "missing"  # 16 look-alikes are none of the 400
     coco = rows["coco_retrieval", "test"]
     assert (coco.records, coco.records_expected, coco.media) == (38, 5000, 38)
-    assert "coco_test.json beside it: 5000 records, 39 with their media" in coco.note
+    assert "coco_retrieval/coco_test.json beside it: 5000 records, 39 with their media" in coco.note
     marvl = rows["marvl", "test"]
     assert (marvl.records, marvl.records_expected) == (5670, 5670)
     assert (marvl.media, marvl.media_expected) == (0, 11340)

@@ -12,7 +12,7 @@ from benchmarks.fitting import score_fitting
 from benchmarks.records import load_records
 from benchmarks.registry import get
 from tests.small_data import CASES, write
-from x2vlm.errors import DataError, PredictionError
+from x2vlm.errors import ConfigError, DataError, PredictionError
 
 
 @pytest.fixture
@@ -41,6 +41,57 @@ def test_what_fits_nothing_is_held_against_the_whole(root: Path) -> None:
     (root / "predictions.csv").write_text("dev-9-0-0,False\n")
     with pytest.raises(PredictionError, match="the 2 expected"):
         score_fitting(get("nlvr2"), "dev", root / "predictions.csv", Files(root))
+
+
+def test_what_is_incomplete_is_not_scored_on_a_part(root: Path) -> None:
+    """Two of three answers: the file of one row would fit, and would be a wrong number."""
+    path = root / "nlvr2/dev.json"
+    third = {"identifier": "dev-851-0-0", "sentence": "x", "label": "True"}
+    path.write_text(path.read_text() + json.dumps(third) + "\n")
+    dump = [{"questionId": name, "prediction": "False"} for name in ("dev-850-0-0", "dev-850-0-1")]
+    (root / "dump.json").write_text(json.dumps(dump))
+    with pytest.raises(PredictionError, match="1 missing") as caught:
+        score_fitting(get("nlvr2"), "dev", root / "dump.json", Files(root))
+    assert str(root / "dump.json") in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_the_annotations_that_fit_best_are_named(root: Path) -> None:
+    (root / "predictions.csv").write_text("dev-850-0-0,False\ndev-850-0-0,True\n")
+    with pytest.raises(PredictionError, match="the 1 expected: 1 double") as caught:
+        score_fitting(get("nlvr2"), "dev", root / "predictions.csv", Files(root))
+    assert "dev.avail1.json" in str(caught.value)
+
+
+def test_no_language_is_guessed(tmp_path: Path) -> None:
+    """A dump says nothing of its language: German answers are not scored as English ones."""
+    write(tmp_path, CASES["xgqa"])
+    dump = tmp_path / "dump.json"
+    dump.write_text(json.dumps([{"questionId": n, "prediction": "yes"} for n in (201, 202)]))
+    with pytest.raises(PredictionError, match="languages=de"):
+        score_fitting(get("xgqa"), "test", dump, Files(tmp_path))
+    found, _ = score_fitting(get("xgqa"), "test", dump, Files(tmp_path), languages=["de"])
+    assert found.scores["accuracy/de"].value == 100.0
+
+
+def test_winoground_of_another_number_of_examples(shared: Path, tmp_path: Path) -> None:
+    lines = (shared / "data/winoground/official_scores/clip.jsonl").read_text().splitlines()
+    path = tmp_path / "clip.jsonl"
+    path.write_text("\n".join(lines[:-4]))
+    for root in (tmp_path, shared / "data"):  # without examples, and with look-alikes
+        with pytest.raises(PredictionError, match="399 examples, winoground has 400"):
+            score_fitting(get("winoground"), "test", path, Files(root))
+
+
+def test_extra_says_what_other_ids_are(root: Path) -> None:
+    path = root / "predictions.csv"
+    path.write_text("dev-850-0-0,False\ndev-850-0-1,False\ndev-9-0-0,True\n")
+    with pytest.raises(PredictionError, match="1 not in this split"):
+        score_fitting(get("nlvr2"), "dev", path, Files(root))
+    result, _ = score_fitting(get("nlvr2"), "dev", path, Files(root), extra="ignore")
+    assert (result.n, result.ignored) == (2, 1)
+    with pytest.raises(ConfigError, match="did you mean 'ignore'"):
+        score_fitting(get("nlvr2"), "dev", path, Files(root), extra="ignroe")
 
 
 def test_no_annotations_and_broken_ones(root: Path) -> None:

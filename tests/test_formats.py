@@ -33,7 +33,7 @@ def put(folder: Path, text: str, name: str = "results") -> Path:
          [{"id": "7", "caption": "a dog"}]),
         ("dev-1-0-0,true\r\ndev-1-1-0,False\n\n", "classification", "nlvr2",
          [{"id": "dev-1-0-0", "label": "True"}, {"id": "dev-1-1-0", "label": "False"}]),
-        ("identifier,prediction\ndev-1-0-0,TRUE\n", "classification", "nlvr2",
+        ("Identifier,Prediction\ndev-1-0-0,TRUE\n", "classification", "nlvr2",
          [{"id": "dev-1-0-0", "label": "True"}]),
         ("\n".join(json.dumps({"label": f"a_b_c{c}_i{i}", "score": c - i}) for c in (0, 1)
                    for i in (0, 1)), "matching", "winoground",
@@ -81,6 +81,10 @@ def test_ids_get_the_language_of_the_records(tmp_path: Path) -> None:
         ('{"label": "0_c0_i0", "score": 1}\n', "matching", "no matching prediction"),
         ("[[0], [2]]", "retrieval", "image numbers from 0 to 1"),
         ("[[0]]", "retrieval", "1 lists for 2 texts"),
+        ("[[0], 1]", "retrieval", "results:2: expected different image numbers"),
+        ("[[0], []]", "retrieval", "results:2: expected different image numbers"),
+        ("[[0], [1, 1]]", "retrieval", "results:2: expected different image numbers"),
+        ("[[0], [true]]", "retrieval", "results:2: expected different image numbers"),
         ('[{"image_id": 7, "caption": "a dog"}]', "grounding", "no grounding prediction"),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ from benchmarks.files import Files, under
 from benchmarks.media import COCO, Images
 from benchmarks.metrics import retrieval
 from benchmarks.metrics.languages import by_language
-from benchmarks.readers import read_json, read_lines, read_rows, table_rows
+from benchmarks.readers import AGAIN, read_json, read_lines, read_rows, table_rows
 from benchmarks.rows import Row, each
 from benchmarks.suites import coco_retrieval
 from x2vlm.errors import DataError
@@ -86,7 +86,7 @@ def _stair(files: Files, split: str) -> Iterator[Record]:
             captions.setdefault(row.id("image_id"), []).append(row.text("caption"))
     karpathy = files.find(split, coco_retrieval.names(split))
     if not read_rows(files, karpathy, table="images"):
-        raise DataError("is empty", source=str(karpathy))
+        raise DataError("is empty", source=str(karpathy), expected="images", fix=AGAIN)
 
     for record in coco_retrieval.read(files, split, "ja"):
         texts = captions.get(record.id)

@@ -73,7 +73,8 @@ def record_of(images: Images, language: str) -> Callable[[Row], Record]:
         target = {"answers": found, "weights": [1.0 / len(found)] * len(found), "annotators": found}
         media = row.picture("image") or images(f"{image.removesuffix('.jpg')}.jpg")
         types = row.values.get("types")
-        tags = {"type": types["structural"]} if isinstance(types, Mapping) else {}
+        kinds = Row(types, row.source) if isinstance(types, Mapping) else None
+        tags = {"type": kinds.text("structural")} if kinds and kinds.has("structural") else {}
         return Record(
             id_, (media,), (question,), target, language, group=image, tags=tags, source=row.source
         )

@@ -45,12 +45,13 @@ def record_of(
         name = row.id("video_id", "video")
         media = videos(video.format(name) if name.isdecimal() else name)
         question = row.text("question")
-        kind = row.values.get("answer_type") or question.split()[0].lower()
+        told = row.values.get("answer_type") not in (None, "")
+        kind = row.text("answer_type") if told else question.split()[0].lower()
         known = row.has("question_id") or row.has("id")
         id_ = row.key or (row.id("question_id", "id") if known else row.source.rpartition(":")[2])
         return Record(
             id_, (media,), (question,), {"label": index.get(answer), "answer": answer}, language,
-            group=name, tags={"answer_type": str(kind)}, source=row.source,
+            group=name, tags={"answer_type": kind}, source=row.source,
         )  # fmt: skip
 
     return make

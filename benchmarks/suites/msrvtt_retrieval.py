@@ -11,8 +11,9 @@ from benchmarks.captions import read_captions, retrieval_record, stem
 from benchmarks.files import Files, under
 from benchmarks.media import Videos
 from benchmarks.metrics import retrieval
-from benchmarks.readers import read_json, read_rows, table_rows
-from benchmarks.rows import Row, each
+from benchmarks.readers import AGAIN, read_json, read_rows, table_rows
+from benchmarks.rows import Row, each, index
+from x2vlm.errors import DataError
 from x2vlm.types import Record
 
 FOLDERS = ("msrvtt", "MSRVTT", "", "finetune", "data/finetune", "msrvtt_data", "msrvtt/annotation")
@@ -49,7 +50,7 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
         return _official(files, chosen, videos, language)
     path = files.find("data", [*OFFICIAL, *under(FOLDERS, "test_videodatainfo.json")])
     rows = table_rows(read_json(path), path, "videos")
-    chosen = [row for row in rows if row.text("split") == FULL[split]]
+    chosen = [row for row in rows if row.word("split", FULL.values()) == FULL[split]]
     return _official(files, chosen, videos, language)
 
 
@@ -73,6 +74,14 @@ def _sentences(files: Files, path: Path) -> Mapping[str, list[str]]:
     texts: dict[str, list[str]] = {}
     for row in read_rows(files, path, table="sentences"):
         texts.setdefault(row.text("video_id"), []).append(row.text("caption"))
+    value = read_json(path)
+    listed = value.get("videos") if isinstance(value, Mapping) else None
+    known = index(table_rows(listed, path), "video_id") if listed else texts
+    for id_ in texts.keys() - known.keys():
+        raise DataError(
+            f"a sentence is about video {id_}, which is not among the videos of the file",
+            source=str(path), expected="one of them", fix=AGAIN,
+        )  # fmt: skip
     return texts
 
 

@@ -11,7 +11,7 @@ from benchmarks.files import Files, under
 from benchmarks.media import COCO, Images
 from benchmarks.metrics import attributes
 from benchmarks.readers import read_json, table_rows
-from benchmarks.rows import Row, each
+from benchmarks.rows import Row, each, index
 from x2vlm.types import Record
 
 NAMES = under(("ovad", "", "OVAD", "ovad/annotations"), "ovad2000.json")
@@ -27,8 +27,9 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
     """
     path = files.find(split, NAMES)
     tables = read_json(path)
-    images = {row.id("id"): row for row in table_rows(tables, path, "images")}
-    nouns = {row.id("id"): row.text("name") for row in table_rows(tables, path, "categories")}
+    images = index(table_rows(tables, path, "images"), "id")
+    categories = index(table_rows(tables, path, "categories"), "id")
+    nouns = {id_: row.text("name") for id_, row in categories.items()}
     known = _attributes(tables, path)
     frequency = [row["frequency"] for row in known]
     locate = Images(files, COCO)
@@ -44,7 +45,7 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
         if (
             not isinstance(vector, list)
             or len(vector) != len(known)
-            or not all(value in (1, 0, -1) for value in vector)
+            or not all(type(value) is int and value in (1, 0, -1) for value in vector)
         ):
             raise row.wrong("att_vec", f"{len(known)} values out of 1, 0 and -1")
         target = {"box": row.box("bbox", size), "size": size, "labels": list(vector)}
@@ -65,8 +66,8 @@ def _attributes(tables: Any, path: Path) -> tuple[Mapping[str, str], ...]:
         {
             "name": row.text("name"),
             "type": row.text("type") if row.has("type") else row.text("name").partition(":")[0],
-            "is_has": row.text("is_has_att") if row.has("is_has_att") else "is",
-            "frequency": row.text("freq_set"),
+            "is_has": row.word("is_has_att", ("is", "has")) if row.has("is_has_att") else "is",
+            "frequency": row.word("freq_set", ("head", "medium", "tail")),
         }
         for row in rows
     )

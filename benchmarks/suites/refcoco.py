@@ -13,11 +13,13 @@ from benchmarks.files import Files, extent, under
 from benchmarks.media import COCO, Images, image_size
 from benchmarks.metrics import boxes
 from benchmarks.readers import read_json, read_pickle, read_rows, table_rows
-from benchmarks.rows import Row, each
+from benchmarks.rows import Row, each, index
 from x2vlm.types import Media, Record
 
 OFFICIAL = {"refcoco": "refcoco", "refcoco_plus": "refcoco+", "refcocog": "refcocog"}
 """our name -> folder of the official release"""
+SPLITS = ("train", "val", "test", "testA", "testB")
+"""what a reference's "split" may say"""
 SPLIT_BY = {"refcoco": "unc", "refcoco_plus": "unc", "refcocog": "umd"}
 
 
@@ -61,12 +63,12 @@ def _official(
     """
     instances = files.find("instances", [str(path.parent.resolve() / "instances.json")])
     tables = read_json(instances)
-    sizes = {row.id("id"): row for row in table_rows(tables, instances, "images")}
-    found = {row.id("id"): row for row in table_rows(tables, instances, "annotations")}
+    sizes = index(table_rows(tables, instances, "images"), "id")
+    found = index(table_rows(tables, instances, "annotations"), "id")
     references = table_rows(read_pickle(path), path)
 
     def make(row: Row) -> Sequence[Record]:
-        if split is not None and row.text("split") != split:
+        if row.word("split", SPLITS) != split and split is not None:
             return ()
         box_row = found.get(row.id("ann_id"))
         image_row = sizes.get(row.id("image_id"))
@@ -75,6 +77,8 @@ def _official(
             raise row.error(
                 f"its {missing} is not in {instances.name}", f"one {missing} for each reference"
             )
+        if not row.rows("sentences"):
+            raise row.wrong("sentences", "at least one")
         media = images(f"train2014/{image_row.text('file_name')}")
         size = _size(image_row, media)
         target = _target(box_row, size)

@@ -13,7 +13,7 @@ from benchmarks.files import Files, under
 from benchmarks.media import COCO, Images
 from benchmarks.metrics import answers
 from benchmarks.readers import read_json, read_rows
-from benchmarks.rows import Row, each
+from benchmarks.rows import Row, each, index
 from x2vlm.errors import DataError
 from x2vlm.types import Media, Record
 
@@ -46,7 +46,10 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
             id_ = row.id("question_id")
             if id_ not in annotated:
                 raise row.error(f"question {id_} has no annotation", "one for each question")
-            row = Row({**annotated[id_].values, **row.values}, row.source)
+            told = annotated[id_].values
+            if told.get("image_id") != row.values.get("image_id", told.get("image_id")):
+                raise annotated[id_].wrong("image_id", f"{row.values['image_id']}, as the question")
+            row = Row({**told, **row.values}, row.source)
         return _record(row, images, IMAGES[split], scored)
 
     return each(files, rows, make)
@@ -76,7 +79,7 @@ def _annotations(files: Files, split: str) -> dict[str, Row]:
     if split == "val":
         names += under(FOLDERS, "avail*_annotations.json", "smallval_annotations.json")
     path = files.find(f"{split}_annotations", names)
-    return {row.id("question_id"): row for row in read_rows(files, path, table="annotations")}
+    return index(read_rows(files, path, table="annotations"), "question_id")
 
 
 def _record(row: Row, images: Images, folder: str, scored: bool) -> Record:
@@ -187,7 +190,8 @@ def labels(files: Files) -> list[str]:
 def answer_list(path: Path) -> list[str]:
     """Answers in the order of their index: a JSON list, or an object answer -> index."""
     value = read_json(path)
-    if isinstance(value, dict) and sorted(value.values()) == list(range(len(value))):
+    places = list(value.values()) if isinstance(value, dict) else [None]
+    if all(type(place) is int for place in places) and set(places) == set(range(len(places))):
         value = sorted(value, key=lambda answer: int(value[answer]))
     if (
         not isinstance(value, list)

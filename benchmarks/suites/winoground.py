@@ -25,6 +25,7 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
     names += ["winoground/curated_synthetic/examples.jsonl"]
     path = files.find(split, names)
     if "curated" in str(path):
+        files.stands_in = True
         files.note(f"{path} holds look-alike examples in Winoground's layout, not Winoground")
     folders = [path.parent, path.parent / "images", files.root / "images/winoground"]
     given = files.look("images", (), kind="folder")
@@ -34,7 +35,8 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
     def make(row: Row) -> Record:
         pictures = tuple(_picture(row, f"image_{i}", folders) for i in (0, 1))
         texts = (row.text("caption_0"), row.text("caption_1"))
-        tags = {name: row.values[name] for name in TAGS if row.values.get(name) not in (None, "")}
+        told = [name for name in TAGS if row.values.get(name) not in (None, "")]
+        tags = {name: row.values[name] for name in told if row.id(name)}
         id_ = row.id("id")
         return Record(
             id_, pictures, texts, {}, language, group=id_, tags=tags, source=row.source

@@ -19,6 +19,7 @@ from x2vlm.types import Record
 
 FOLDERS = ("iglue/wit", "wit", "WIT", "wit/annotations", "")
 IMAGES = ("images/wit", "wit/images", "wit")
+CAPTION = "caption_reference_description"
 LANGUAGES = ("en", "ar", "bg", "da", "el", "et", "id", "ja", "ko", "tr", "vi")
 
 
@@ -52,14 +53,18 @@ def _image_id(row: Row) -> str:
 def _by_image(files: Files, rows: list[Row]) -> list[Row]:
     """One row per image, with all its captions, in the order of first appearance."""
     found: dict[str, tuple[Row, list[str]]] = {}
+    empty = 0
     for row in rows:
         try:
-            if row.values.get("caption_reference_description") in (None, ""):
+            if row.values.get(CAPTION, 0) in (None, ""):
+                empty += 1
                 continue
-            text = row.text("caption_reference_description")
+            text = row.text(CAPTION)
             found.setdefault(_image_id(row), (row, []))[1].append(text)
         except DataError as error:
             files.skip(error)
+    if empty:
+        files.note(f"{rows[0].source.rpartition(':')[0]}: {empty} rows without a caption, left out")
     return [Row({**row.values, "captions": texts}, row.source) for row, texts in found.values()]
 
 
