@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tests.bench_table import Timed, peak_memory
 from x2vlm.model.config import PRESETS
-from x2vlm.model.products import products
 from x2vlm.model.x2vlm import X2VLM
+from x2vlm.tasks.evaluation import predicting
 
 CANDIDATES = 3128  # answers of VQAv2
 ANSWER_TOKENS = ([1, 2, 3, 4, 5, 8], [60, 25, 8, 4, 2, 1])  # lengths and their shares
@@ -49,10 +49,15 @@ class Bench:
         text_BL = torch.randint(5, words, mask_BL.shape, generator=self.generator) * mask_BL
         return text_BL.to(self.device), mask_BL.to(self.device)
 
-    def time(self, work: Callable[[], Any], dtype: torch.dtype | None = None) -> Timed:
+    def time(
+        self,
+        work: Callable[[], Any],
+        dtype: torch.dtype | None = None,
+        context: Callable[[], AbstractContextManager[object]] = torch.inference_mode,
+    ) -> Timed:
         """Run once (GPU: once more before), without gradients, in autocast if a dtype is given."""
         cast = torch.autocast(self.device, dtype) if dtype else nullcontext()
-        with torch.inference_mode(), cast, peak_memory(self.device) as peak:
+        with context(), cast, peak_memory(self.device) as peak:
             if self.device == "cuda":
                 work()  # chooses kernels, which takes longer than most of what is timed here
                 torch.cuda.synchronize()
@@ -65,8 +70,7 @@ class Bench:
 
     def fast(self, work: Callable[[], Any], dtype: torch.dtype | None = None) -> Timed:
         """`time` in the context in which tasks predict."""
-        with products():
-            return self.time(work, dtype)
+        return self.time(work, dtype, lambda: predicting(self.device))
 
 
 def answers(bench: Bench) -> tuple[Tensor, Tensor]:

@@ -47,6 +47,21 @@ def test_captions_equal_the_twin(
     assert fast == plain
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 99), eager=st.sampled_from([0.0, 5.0]), beams=st.integers(1, 4))
+def test_where_rounding_decides_nothing_long_captions_are_equal(
+    seed: int, eager: float, beams: int
+) -> None:
+    """In float64: no near tie is left that could fall either way, so any difference is a fault."""
+    model = speaker(seed, eager).double()
+    search = Search((2, 7, 8), 4, END, beams, 3, 20)
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randn(3, 3, 32, 32, generator=generator, dtype=torch.float64)
+    with torch.inference_mode():
+        image_BVD = model.encode_image(pixels)
+        assert generate(model, image_BVD, search) == twins.beam_captions(model, image_BVD, search)
+
+
 def test_images_do_not_influence_each_other() -> None:
     model = speaker(1, 4.0)
     search = Search((2, 7, 8), 4, END, 3, 2, 12)

@@ -10,9 +10,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.bench import _captions
 from tests.bench_coco import COCO_HEAD, Shape, costs, duration, image_flop, pair_flop
 from tests.bench_table import HEAD
 from x2vlm.model.config import PRESETS
+from x2vlm.tasks.beam import Search, generate
 from x2vlm.tasks.features import encode_tokens
 from x2vlm.tasks.rerank import PairScorer
 
@@ -47,7 +49,7 @@ def test_every_path_runs_and_agrees_with_its_twin(tmp_path: Path) -> None:
             assert float(difference) < 1e-4, row
     assert all(row[1] != "—" for row in paths)
     (captions,) = [row for row in paths if row[0].startswith("captioning")]
-    assert captions[-1] == "2 of 2 captions equal"
+    assert captions[-1].startswith("2 of 2 captions equal")
     told = {row[0]: row[1:] for row in facts}
     assert {"complete, extrapolated", "achieved", "bound by"} < told.keys()
     assert all(len(values) == 2 for values in told.values())
@@ -90,3 +92,14 @@ def test_a_pair_of_base_at_384_needs_what_the_page_says() -> None:
 
 def test_durations_are_told_in_a_fitting_unit() -> None:
     assert [duration(s) for s in (1.234, 600, 36000)] == ["1.23 s", "10.0 min", "10.0 h"]
+
+
+def test_captions_that_differ_are_searched_again_without_rounding() -> None:
+    model, search = small.model("mlm"), Search((2, 7, 8), 4, 3, 2, 2, 6)
+    with torch.inference_mode():
+        image_BVD = model.encode_image(torch.randn(3, 3, small.SIZE, small.SIZE))
+        found = generate(model, image_BVD, search)
+    other = [found[0], [*found[1][:-1], 9], found[2]]
+    assert _captions(model, image_BVD, search, found, found) == "3 of 3 captions equal"
+    told = _captions(model, image_BVD, search, found, other)
+    assert told == "2 of 3 captions equal, 3 of 3 in float64"

@@ -1,5 +1,9 @@
 """Quick products on a CPU: the same numbers, only where they are allowed."""
 
+import os
+import platform
+import subprocess
+import sys
 from contextlib import nullcontext
 from typing import Any
 
@@ -97,3 +101,34 @@ def test_a_model_computes_the_same() -> None:
         with products():
             quick = scores()
     torch.testing.assert_close(quick, plain, atol=1e-4, rtol=0)
+
+
+GROWN = """
+import ctypes
+from pathlib import Path
+import torch
+from x2vlm.model.products import products
+
+def held():
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free, but was not given back
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+torch.set_num_threads(1)
+layer, x = torch.nn.Linear(192, 768), torch.randn(1200, 192)
+with torch.inference_mode(), products():
+    layer(x)
+    before = held()
+    for rows in range(600, 1200):
+        layer(x[:rows])
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
+def test_new_shapes_do_not_fill_the_memory() -> None:
+    """Products are prepared per shape and kept: 330 MB for 600 shapes, were they not limited."""
+    ran = subprocess.run(
+        [sys.executable, "-c", GROWN], capture_output=True, text=True, check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert int(ran.stdout) < 100e6

@@ -67,6 +67,26 @@ def test_one_fusion_layer_is_first_and_last() -> None:
     torch.testing.assert_close(fast, plain, atol=1e-4, rtol=0)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 9), st.integers(2, 11), st.sampled_from([7, 30, 10_000]))
+def test_one_call_for_all_lengths_equals_the_twin(
+    layers: int, texts: int, longest: int, tokens: int
+) -> None:
+    """How a GPU arranges self-attention."""
+    model = small.model(*HEADS, fusion_layers=layers)
+    text_ML, mask_ML = small.token_ids(texts, longest, seed=texts)
+    pairs = torch.cartesian_prod(torch.arange(1), torch.arange(texts))
+    with torch.inference_mode():
+        image_1VD = model.encode_image(torch.randn(1, 3, 32, 32))
+        scorer = PairScorer(model, encode_tokens(model, text_ML, mask_ML), tokens)
+        scorer.one_call = True
+        fast = scorer.score(model.memory(image_1VD), range(texts))
+        plain = twins.rerank_scores(
+            model, image_1VD, *twins.padded_texts(model, text_ML, mask_ML), pairs
+        )
+    torch.testing.assert_close(fast, plain, atol=1e-4, rtol=0)
+
+
 def test_a_region_is_seen_through_its_mask(model: X2VLM) -> None:
     text_ML, mask_ML = small.token_ids(5, 8)
     with torch.inference_mode():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,13 +22,16 @@ from test_task_contract import (
     records,
     training_batch,
 )
+from torch.profiler import ProfilerActivity, profile
 
 from x2vlm import distributed
 from x2vlm.data.loader import evaluation_loader
 from x2vlm.errors import ConfigError, DataError
 from x2vlm.tasks import build_on, gallery
+from x2vlm.tasks.evaluation import predicting
 from x2vlm.tasks.features import largest_batch, shared_images
 from x2vlm.tasks.gallery import balanced
+from x2vlm.types import Prediction
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -352,6 +356,60 @@ def test_the_largest_batch_is_at_least_one() -> None:
     model = small.model("matching")
     assert 1 <= largest_batch(model) <= 32
     assert 1 <= largest_batch(model, frames=4) <= 32
+
+
+@pytest.mark.parametrize(("room", "found"), [(5000, 512), (100, 32), (3, 1), (0, 1)])
+def test_a_gpu_takes_half_of_what_fits(
+    room: int, found: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Card:
+        device = SimpleNamespace(type="cuda")
+        config = small.CONFIG
+
+        def encode_visual(self, images: int) -> None:
+            if images > room:
+                raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(torch, "zeros", lambda images, *_, **__: images)
+    card: Any = Card()
+    assert largest_batch(card) == found
+
+
+@pytest.mark.parametrize("name", ["retrieval", "answering", "captioning"])
+def test_no_batch_size_changes_a_prediction(name: str) -> None:
+    """So the automatic one changes no metric."""
+    task, rows = make(name), records(name, 5)
+    first, *others = (
+        {row["id"]: _parts(row) for row in task.predict(
+            evaluation_loader(task, rows, batch_size=size))}
+        for size in (1, 2, 5, 32)
+    )  # fmt: skip
+    for other in others:
+        assert other == first
+
+
+def _parts(row: Prediction) -> Any:
+    """A prediction, its scores to 4 places of what they are."""
+    if "ranking" not in row:
+        return {key: value for key, value in row.items() if key != "id"}
+    return {
+        kind: [(name, pytest.approx(score, abs=1e-4)) for name, score in pairs]
+        for kind, pairs in row["ranking"].items()
+    }
+
+
+def test_autocast_converts_each_weight_once_while_predicting() -> None:
+    layer, x = torch.nn.Linear(8, 8), torch.randn(4, 8)
+    with (
+        torch.inference_mode(),  # as the caller may have it
+        torch.autocast("cpu", torch.bfloat16),
+        predicting("cpu"),
+        profile(activities=[ProfilerActivity.CPU]) as seen,
+    ):
+        for _ in range(5):
+            assert not layer(x).requires_grad
+    (casts,) = [event.count for event in seen.key_averages() if event.key == "aten::_to_copy"]
+    assert casts == 5 + 2  # the input each time; weight and bias once
 
 
 def test_build_on_keeps_the_weights() -> None:

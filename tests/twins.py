@@ -92,17 +92,13 @@ def beam_captions(model: X2VLM, image_NVD: Tensor, search: Search) -> list[list[
 def _beam_caption(model: X2VLM, image_VD: Tensor, search: Search) -> list[int]:
     beams: list[tuple[float, list[int]]] = [(0.0, [])]
     frames = []
-    for step in range(search.max_length):
+    for _ in range(search.max_length):
         options = []
         for (score, tokens), log_W in zip(
             beams, _next(model, image_VD, beams, search), strict=True
         ):
             penalty = MINUS if tokens and tokens[-1] == search.end else 0.0
-            for word in _repeated(tokens, search.ngram):
-                log_W[word] += MINUS
-            if step < search.min_length:
-                log_W[search.end] = MINUS
-            best = log_W.topk(search.beams)
+            best = _allowed(log_W, tokens, search).topk(search.beams)
             for gain, word in zip(best.values, best.indices.tolist(), strict=True):
                 options.append((float(gain + penalty + score), [*tokens, word]))
         options.sort(key=lambda option: -option[0])
@@ -116,6 +112,15 @@ def _beam_caption(model: X2VLM, image_VD: Tensor, search: Search) -> list[int]:
             if (tokens[-1] == search.end or frame is frames[-1]) and score > most:
                 winner, most = tokens, score
     return winner
+
+
+def _allowed(log_W: Tensor, tokens: list[int], search: Search) -> Tensor:
+    """Log-probabilities of the next word, without early ends and runs that came before."""
+    for word in _repeated(tokens, search.ngram):
+        log_W[word] += MINUS
+    if len(tokens) < search.min_length:
+        log_W[search.end] = MINUS
+    return log_W
 
 
 def _next(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -10,6 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+# Products are prepared per shape and kept, and texts make new shapes in every step: the 1 024 that
+# oneDNN and torch above it keep by themselves grew to 4.5 GB. Read at the first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
 ROWS = 4
 """products with fewer rows are bound by reading the weights, and left to the default"""
@@ -46,7 +52,8 @@ class OneDNN(TorchFunctionMode):
         del types
         if func is F.linear and not kwargs and _suits(*args):
             x, weight, bias = (*args, None)[:3]
-            return _Linear.apply(x, weight, bias)
+            quick = _Linear.apply if torch.is_grad_enabled() else _product
+            return quick(x, weight, bias)
         return func(*args, **(kwargs or {}))
 
 

@@ -139,7 +139,8 @@ class Reader:
         states = self.model.fusion(states, seen_LS[None], self.memory, rows, self.fused)
         self.text.step(new)
         self.fused.step(new)
-        return self.model.mlm(states[:, -1]).float().log_softmax(-1)
+        logits_RW = self.model.mlm(states[:, -1])
+        return logits_RW.log_softmax(-1, dtype=torch.promote_types(logits_RW.dtype, torch.float32))
 
     def _keep(self, beams: list[Beam]) -> None:
         """Reorder the caches to the beams that live, and forget images that have none."""
@@ -196,8 +197,8 @@ def _advance(
     """The beams that go on: of each image's K best continuations those that have not ended and can
     still win. Ended ones (in the last step all) are compared with the best so far."""
     top = words_RW.topk(search.beams, dim=-1)
-    # Sums in float32, as the plain search adds them, so that near ties fall the same way.
-    past_R1 = torch.tensor([[beam.score] for beam in beams], device=words_RW.device)
+    # Sums in this type, as the plain search adds them, so that near ties fall the same way.
+    past_R1 = words_RW.new_tensor([[beam.score] for beam in beams])
     scores, words = (top.values + past_R1).tolist(), top.indices.tolist()
     options: dict[int, list[tuple[float, int, int]]] = {}
     for row, beam in enumerate(beams):

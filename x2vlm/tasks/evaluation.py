@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,19 @@ SomeTask = TypeVar("SomeTask", bound="Task")
 Predict = Callable[[SomeTask, Iterable[Batch]], Iterator[Prediction]]
 
 
+@contextmanager
+def predicting(device: torch.device | str) -> Iterator[None]:
+    """How a task computes on `device`: without gradients, on a CPU with quick products.
+
+    Not `inference_mode`: in it autocast converts every weight anew at every use, an eighth of
+    re-ranking in bfloat16. No quick products on a GPU: they watch every call of torch, and the
+    host is what a GPU waits for.
+    """
+    quick = products() if torch.device(device).type == "cpu" else nullcontext()
+    with torch.inference_mode(False), torch.no_grad(), quick:
+        yield
+
+
 def evaluation(predict: Predict[SomeTask]) -> Predict[SomeTask]:
     """Decorate `Task.predict`: the model is in evaluation mode until the last prediction, and in
     its former mode after it; gradients are off while the task works, but not for who iterates."""
@@ -27,7 +41,7 @@ def evaluation(predict: Predict[SomeTask]) -> Predict[SomeTask]:
         predictions = predict(task, loader)
         with task.evaluating():
             while True:
-                with torch.inference_mode(), products():
+                with predicting(task.device):
                     row = next(predictions, None)
                 if row is None:
                     return

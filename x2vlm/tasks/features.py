@@ -52,7 +52,8 @@ class Texts:
         first_R = torch.tensor([self.starts[row] for row in rows])
         offset_R = first_R - (length_R.cumsum(0) - length_R)
         places_T = torch.arange(int(length_R.sum())) + offset_R.repeat_interleave(length_R)
-        return places_T.to(self.states_TD.device)
+        # A blocking copy would wait for all that a GPU still has to do.
+        return places_T.to(self.states_TD.device, non_blocking=True)
 
     def packed(self, rows: Sequence[int]) -> Tensor:
         """The tokens of some texts, text by text: (T, D)."""
