@@ -24,6 +24,7 @@ VARIANTS = {
     ("scoring", "variant", "always"): "scorer-always",
 }
 """settings that make another protocol, and what the record calls it: boards never mix two"""
+_DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
 _DATA = re.compile(r"_(\d+[mb])(?=[_.]|$)", re.IGNORECASE)
 
 
@@ -93,6 +94,10 @@ class Plan(Settings):
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if not _DEVICE.fullmatch(self.device):
+            raise ConfigError(
+                unknown("device", self.device, ("auto", "cpu", "cuda", "cuda:1", "mps"))
+            )
         known: tuple[str, ...] = ("auto", "evaluate", *PROTOCOLS)
         name, _, note = self.protocol.partition(":")
         if name == "evaluate" and note:

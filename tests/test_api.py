@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ import x2vlm
 from benchmarks.mini.render import render
 from benchmarks.mini.suite import write_world
 from benchmarks.mini.world import scenes
+from x2vlm.api import open_picture
 from x2vlm.cli import main
 from x2vlm.errors import CheckpointError, ConfigError, MediaError
 
@@ -64,6 +66,37 @@ def test_paths_and_pictures_are_one(folder: Path) -> None:
         )
 
 
+def test_one_or_none_or_several_are_encoded(folder: Path) -> None:
+    model = x2vlm.load("tiny")
+    file = str(folder / "scene.png")
+    one = model.encode_images(file)
+    three = model.encode_images([file] * 3, batch_size=2)
+    torch.testing.assert_close(three, one.expand(3, -1))
+    assert model.encode_images([]).shape == model.encode_texts([]).shape == (0, 64)
+    texts = ["a red circle", "two small blue squares", "a ring"]
+    torch.testing.assert_close(model.encode_texts(texts, batch_size=2), model.encode_texts(texts))
+    torch.testing.assert_close(model.encode_texts(texts[0]), model.encode_texts(texts)[:1])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "YCbCr", "F"])
+def test_pictures_of_every_mode_are_taken(folder: Path, mode: str) -> None:
+    with Image.open(folder / "scene.png") as picture:
+        opened = open_picture(picture.convert("L" if mode == "F" else "RGB").convert(mode))
+    assert (opened.mode, opened.size) == ("RGB", picture.size)
+
+
+def test_what_is_no_picture_no_text_no_device_is_said() -> None:
+    model = x2vlm.load("tiny")
+    with pytest.raises(ConfigError, match=r"not ndarray\n.*Image\.fromarray"):
+        model.encode_images([np.zeros((4, 4, 3), np.uint8)])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="not NoneType"):
+        model.encode_texts([None])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="device 'gpu' cannot be used"):
+        x2vlm.load("tiny", device="gpu")
+    with pytest.raises(CheckpointError, match="did you mean 'tiny'"):
+        x2vlm.load("tinny")
+
+
 def test_what_weights_cannot_do_is_said(folder: Path, tmp_path: Path) -> None:
     model = x2vlm.load("tiny")
     with pytest.raises(ConfigError, match="no 'decoder' head"):
@@ -73,3 +106,6 @@ def test_what_weights_cannot_do_is_said(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(MediaError, match=r"broken\.png"):
         model.match(tmp_path / "broken.png", "a ball")
+    asked = x2vlm.load(folder / "runs" / "mini-vqav2-s42")
+    with pytest.raises(ConfigError, match="not one text: 'red'"):
+        asked.answer(folder / "scene.png", "which colour?", "red")

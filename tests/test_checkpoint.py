@@ -195,8 +195,9 @@ def test_files_that_hold_code_are_refused(
     torch.save({"model": {"a": Bomb()}}, tmp_path / "bomb.th")
     (tmp_path / "old.th").write_bytes(pickle.dumps(Bomb()))
     for name in ("bomb.th", "old.th"):
-        with pytest.raises(CheckpointError, match="cannot be read as weights"):
+        with pytest.raises(CheckpointError, match="cannot be read as weights: it holds") as error:
             checkpoint.load_official(tmp_path / name)
+        assert ("print" in str(error.value)) == (name == "bomb.th")
     assert "boom" not in capsys.readouterr().out
 
 
@@ -211,7 +212,9 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         file.writestr("readme", "not weights")
     torch.save([1, 2], tmp_path / "list.th")
     torch.save({"model": {"w": "text"}}, tmp_path / "text.th")
-    for name in ("cut.th", "empty.th", "other.th", "list.th", "text.th", "none.th"):
+    torch.save({"model": {"backbone.weight": torch.zeros(2)}}, tmp_path / "foreign.th")
+    names = ("cut.th", "empty.th", "other.th", "list.th", "text.th", "none.th", "foreign.th")
+    for name in names:
         with pytest.raises(CheckpointError, match=name):
             checkpoint.load_official(tmp_path / name)
     with pytest.raises(CheckpointError, match="cut"):
@@ -230,6 +233,10 @@ def test_files_are_told_apart_by_content(tmp_path: Path) -> None:
     assert checkpoint.load_any(tmp_path / "o.safetensors").model.config.text.vocabulary == 320
     with pytest.raises(CheckpointError, match="load_official"):
         checkpoint.load(tmp_path / "o.safetensors")
+    for source, name in ((path, "ours.th"), (tmp_path / "o.safetensors", "official.th")):
+        (tmp_path / name).write_bytes(source.read_bytes())  # a suffix that lies
+        wanted = checkpoint.load_any(source).model.config
+        assert checkpoint.load_any(tmp_path / name).model.config == wanted
 
 
 def test_convert_reports_what_it_did(tmp_path: Path) -> None:

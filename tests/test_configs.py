@@ -119,10 +119,23 @@ def test_debug_settings_compose(name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["benchmark=coco"], "coco"),
-        (["train.lrr=1"], "lrr"),
+        (["benchmark=coco"], "unknown benchmark 'coco'; did you mean 'coco_captioning'"),
+        (["benchmark=refcoco+"], "did you mean 'refcoco'"),
+        (["experiment=vqav2_bas"], "unknown experiment 'vqav2_bas'; did you mean 'vqav2_base'"),
+        (["debug=smok"], "unknown debug 'smok'; did you mean 'smoke'"),
+        (["modle=tiny"], "unknown setting 'modle'; did you mean 'model'"),
+        (["train.lrr=1"], r"unknown setting 'train\.lrr'; did you mean 'train\.lr'"),
         (["train.epochs=1", "train.steps=2"], "exactly one"),
         (["train.batch_size=0"], "at least 1"),
+        (["train.batch_size=many"], "batch_size is a whole number, not 'many'"),
+        (["train.lr=fast"], "lr is a number, not 'fast'"),
+        (["train.compile=1"], "compile is true or false, not 1"),
+        (["train.micro_batch=half"], "micro_batch is a whole number or null, not 'half'"),
+        (["predict.batch_size=0"], "predict.batch_size is auto or a number from 1"),
+        (["limit=abc"], "limit is a whole number from 1"),
+        (["limit=0"], "limit is a whole number from 1"),
+        (["on_error=skp"], "did you mean 'skip'"),
+        (["device=gpu"], "unknown device 'gpu'"),
     ],
 )
 def test_bad_words_are_named(words: list[str], message: str) -> None:

@@ -7,7 +7,12 @@ from pathlib import Path
 import golden_cut
 import golden_parity
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
+
+from x2vlm.model.checkpoint import to_official
+from x2vlm.model.config import ModelConfig, TextConfig, VisionConfig
+from x2vlm.model.x2vlm import X2VLM
 
 OFFICIAL = Path(__file__).parent / "golden" / "official"
 
@@ -70,3 +75,53 @@ def test_an_unknown_case_fails(folder: Path) -> None:
 def test_an_unknown_function_fails(folder: Path) -> None:
     (folder / "functions.json").write_text(json.dumps({"whistle": []}))
     assert ("functions", "whistle", float("inf")) in golden_parity.compare(folder)
+
+
+def test_sizes_are_read_and_not_those_of_the_committed(tmp_path: Path) -> None:
+    """Outputs of a model of other sizes, recorded in the goldens' form, are met."""
+    torch.manual_seed(0)
+    config = ModelConfig(
+        VisionConfig(40, 8, 40, 2, 5, 72), TextConfig("xlm-roberta", 97, 36, 2, 3, 50, 63),
+        fusion_layers=1, separate_fusion=True, embed=24,
+        frames=5, heads=("classifier",), labels=7,
+    )  # fmt: skip
+    model = X2VLM(config).eval()
+    mask_BL = torch.ones(4, 9, dtype=torch.long)
+    text_BL = torch.randint(5, 97, (4, 9))
+    frames_BFCHW, targets_B = torch.randn(4, 5, 3, 40, 40), torch.tensor([0, 6, -100, 3])
+    with torch.inference_mode():
+        video_BVD = model.encode_video(frames_BFCHW)
+        states_BLD = model.encode_text(text_BL, mask_BL.bool())
+        logits_BK = model.classify(model.fuse(states_BLD, mask_BL.bool(), model.memory(video_BVD)))
+    io = {"in.frames": frames_BFCHW, "in.text_ids": text_BL, "in.text_atts": mask_BL,
+          "in.targets": targets_B, "out.video_embeds": video_BVD.clone(),
+          "out.logits": logits_BK.clone()}  # fmt: skip
+    save_file(io, tmp_path / "video_qa.io.safetensors")
+    weights = {name: value.clone() for name, value in to_official(model).items()}
+    save_file(weights, tmp_path / "video_qa.weights.safetensors")
+    manifest = {"video_qa": {"note": "", "config": {"patch_size": 8}}, "_sizes": {"th": 3}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert golden_parity.main(str(tmp_path)) == 0
+    assert {output for _, output, _ in golden_parity.compare(tmp_path)} == {
+        "video_embeds",
+        "logits",
+    }
+
+
+def test_a_case_that_cannot_be_computed_fails_and_the_others_are_compared(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "pretrain.weights.safetensors").unlink()
+    save_file({"w": torch.zeros(1)}, folder / "juggling.weights.safetensors")
+    assert golden_parity.main(str(folder)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    failed = [line.split()[0] for line in lines if line.endswith("FAIL")]
+    assert failed == ["juggling", "pretrain"]
+    assert sum(line.startswith("relative_position") for line in lines) == 9
+
+
+def test_a_folder_without_goldens_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert golden_parity.main(str(tmp_path)) == 1
+    assert "no manifest.json" in capsys.readouterr().err

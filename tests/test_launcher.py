@@ -75,5 +75,5 @@ def test_the_job_is_told_everything_but_the_launcher(
 def test_nothing_wrong_is_queued(
     words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", f"out={tmp_path}", *words]) == 1
+    assert main(["run", "benchmark=nlvr2", f"out={tmp_path}", *words]) == 1
     assert message in capsys.readouterr().err

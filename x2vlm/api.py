@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,16 +26,29 @@ if TYPE_CHECKING:
     from x2vlm.data.image import Sample
     from x2vlm.tasks.base import Task
 
+T = TypeVar("T")
 Picture = str | Path | Image.Image
+_LOSSLESS = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
+"""modes of PIL images that PNG keeps as they are"""
 
 
 def load(name: str | Path, *, tokenizer: str = "", device: str = "cpu") -> Pretrained:
     """Load a model to ask.
 
     name: "tiny" or "multilingual-tiny" (shipped), one of our .safetensors, a run folder, or an
-    official .th file. tokenizer: name or path, for official files, which carry none.
-    Raises CheckpointError when the weights do not fit or a tokenizer is missing.
+    official .th file. tokenizer: name or path, for official files, which carry none. device:
+    "auto" is a GPU when there is one. Raises CheckpointError when the weights do not fit or a
+    tokenizer is missing, ConfigError when there is no such device.
     """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device {device!r} cannot be used: {str(error).splitlines()[0]}\n"
+            "  to do: use 'cpu', or 'auto'"
+        ) from error
     model, text = load_weights(find_weights(name), tokenizer=tokenizer)
     return Pretrained(model.to(device).eval(), text)
 
@@ -48,14 +61,23 @@ class Pretrained:
         self.tokenizer = tokenizer
 
     @torch.inference_mode()
-    def encode_images(self, images: Sequence[Picture]) -> Tensor:
+    def encode_images(self, images: Picture | Sequence[Picture], batch_size: int = 32) -> Tensor:
         """Features of n images, (n, E), L2-normalised: dot products with texts compare them."""
-        return self.model.image_feature(self._states(images))
+        self._need("contrastive")
+        several = [images] if isinstance(images, Picture) else list(images)
+        parts = [self.model.image_feature(self._states(part)) for part in _cut(several, batch_size)]
+        return torch.cat(parts) if parts else self._nothing()
 
     @torch.inference_mode()
-    def encode_texts(self, texts: Sequence[str], max_tokens: int = 40) -> Tensor:
-        """Features of n texts, (n, E), L2-normalised."""
-        return self.model.text_feature(self.model.encode_text(*self._tokens(texts, max_tokens)))
+    def encode_texts(
+        self, texts: str | Sequence[str], max_tokens: int = 40, batch_size: int = 128
+    ) -> Tensor:
+        """Features of n texts, (n, E), L2-normalised. max_tokens: longer ones are cut."""
+        self._need("contrastive")
+        several = [texts] if isinstance(texts, str) else list(texts)
+        parts = [self.model.text_feature(self.model.encode_text(*self._tokens(part, max_tokens)))
+                 for part in _cut(several, batch_size)]  # fmt: skip
+        return torch.cat(parts) if parts else self._nothing()
 
     @torch.inference_mode()
     def match(self, image: Picture, text: str) -> float:
@@ -75,6 +97,8 @@ class Pretrained:
     def answer(self, image: Picture, question: str, candidates: Sequence[str]) -> str:
         """The best of `candidates`. Needs an answer decoder (fine-tuned on questions)."""
         self._need("decoder")
+        if isinstance(candidates, str):
+            raise ConfigError(f"candidates are a list of answers, not one text: {candidates!r}")
         options = {"candidates": tuple(candidates), "k": len(candidates)}
         return str(self._ask("answering", image, question, **options)["answer"])
 
@@ -102,13 +126,18 @@ class Pretrained:
                 f"{', '.join(self.model.config.heads)}\n  to do: load weights trained for it"
             )
 
+    def _nothing(self) -> Tensor:
+        return torch.empty(0, self.model.config.embed, device=self.model.device)
+
     def _tokens(self, texts: Sequence[str], max_tokens: int = 40) -> tuple[Tensor, Tensor]:
+        for text in texts:
+            if not isinstance(text, str):
+                raise ConfigError(f"a text is a str, not {type(text).__name__}: {text!r}")
         cleaned = [clean_caption(text) for text in texts]
         text_BL, mask_BL = self.tokenizer.encode(cleaned, max_tokens)
         return text_BL.to(self.model.device), mask_BL.to(self.model.device)
 
     def _states(self, images: Sequence[Picture]) -> Tensor:
-        self._need("contrastive")
         task = build_on("retrieval", self.model, self.tokenizer)
         samples = [_sample(task, image) for image in images]
         image_BCHW = torch.stack([sample.images[0] for sample in samples])
@@ -123,12 +152,23 @@ class Pretrained:
 
 def open_picture(picture: Picture) -> Image.Image:
     """RGB and upright, from a path or a PIL image. MediaError when it cannot be read."""
+    if not isinstance(picture, Picture):
+        raise ConfigError(
+            f"a picture is a path or a PIL image, not {type(picture).__name__}\n"
+            "  to do: of an array, give PIL.Image.fromarray(array)"
+        )
     media = Media(str(picture))
     if isinstance(picture, Image.Image):
         buffer = io.BytesIO()
-        picture.save(buffer, format="PNG")
+        kept = picture if picture.mode in _LOSSLESS else picture.convert("RGB")
+        kept.save(buffer, format="PNG")
         media = Media("the given image", inline=(buffer.getvalue(),))
     return open_image(media)
+
+
+def _cut(items: list[T], size: int) -> list[list[T]]:
+    """Parts of at most `size` items, in order."""
+    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 def _sample(task: Task, picture: Picture, text: str = "") -> Sample:

@@ -12,6 +12,12 @@ from typing import Any, Literal, Self
 from x2vlm.errors import ConfigError, unknown
 
 Precision = Literal["float32", "bfloat16", "float16"]
+KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "int": ("a whole number", (int,)),
+    "float": ("a number", (int, float)),
+    "bool": ("true or false", (bool,)),
+}
+"""annotation of a field -> what its values are, in words and as types"""
 
 
 class Settings:
@@ -24,12 +30,25 @@ class Settings:
         for name in values:
             if name not in known:
                 raise ConfigError(unknown(f"setting of {cls.__name__}", name, known))
+        for f in fields(cls):  # type: ignore[arg-type]
+            if f.name in values:
+                _check_kind(f.name, str(f.type), values[f.name])
         plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, JSON-ready."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
+def _check_kind(name: str, annotation: str, value: Any) -> None:
+    """ConfigError when a number or a switch is set to something else."""
+    kind, _, optional = annotation.partition(" | ")
+    if kind not in KINDS or (optional and optional != "None") or (value is None and optional):
+        return
+    words, types = KINDS[kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+        raise ConfigError(f"{name} is {words}{' or null' if optional else ''}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +141,11 @@ class PredictConfig(Settings):
     cache: str = ""
     """folder that keeps features between runs; empty: off"""
 
+    def __post_init__(self) -> None:
+        size = self.batch_size
+        if size != "auto" and (not isinstance(size, int) or size < 1):
+            raise ConfigError(f"predict.batch_size is auto or a number from 1, not {size!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class DataConfig(Settings):
@@ -136,3 +160,9 @@ class DataConfig(Settings):
     on_error: Literal["raise", "skip"] = "raise"
     limit: int | None = None
     """use the first n records only; the result is marked as limited"""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and (not isinstance(self.limit, int) or self.limit < 1):
+            raise ConfigError(f"limit is a whole number from 1, or null for all: {self.limit!r}")
+        if self.on_error not in ("raise", "skip"):
+            raise ConfigError(unknown("on_error", str(self.on_error), ("raise", "skip")))

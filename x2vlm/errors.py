@@ -67,9 +67,10 @@ class TrainingError(Error):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """A message for a name that does not exist, with the close matches."""
+    """A message for a name that does not exist, with those that begin with it or are like it."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    begun = [one for one in names if len(name) > 2 and one.startswith(name)]
+    close = begun[:3] or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = (
         f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(names)}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ def find_weights(name: str | Path, folder: Path = ASSETS) -> Path:
     if path.is_dir():
         path = path / "model.safetensors"
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors")))
+        names = sorted(file.stem for file in folder.glob("*.safetensors"))
+        close = difflib.get_close_matches(str(name), names, n=1)
         raise CheckpointError(
-            f"no weights at {path}\n  expected: a file, a run folder that holds "
-            f"model.safetensors, or a shipped name ({names or 'none here'})\n  to do: name a file, "
-            "checkpoint=FILE, or start from nothing on purpose: model.random=true"
+            f"no weights at {path}{f'; did you mean {close[0]!r}?' if close else ''}\n"
+            "  expected: a file, a run folder that holds model.safetensors, or a shipped name "
+            f"({', '.join(names) or 'none here'})\n  to do: name a file, checkpoint=FILE, or start "
+            "from nothing on purpose: model.random=true"
         )
     return path
 

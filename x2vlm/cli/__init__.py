@@ -112,6 +112,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Error as error:
         print(f"x2vlm {name}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"x2vlm {name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"x2vlm {name}: stopped; the same command goes on where it was", file=sys.stderr)
         return 130

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.plan import Plan
-from x2vlm.cli.compose import CONF, compose, plan, pretrain_plan, sweep
+from x2vlm.cli.compose import CONF, compose, named, plan, pretrain_plan, sweep
 from x2vlm.cli.launcher import queue
 from x2vlm.cli.words import below, listed, on_error, split_words, take, whole, yes
 from x2vlm.errors import ConfigError, Error
@@ -37,7 +37,7 @@ def train(words: list[str]) -> int:
 
 def _one(command: str, words: Sequence[str]) -> int:
     """Check the settings, then do what they describe: here, or queued on a cluster."""
-    tree = compose(words)
+    tree = compose(named(words))
     carry_out = _prepared(command, words, tree)
     return queue(command, words, tree) if tree["launcher"] else carry_out()
 
@@ -68,7 +68,7 @@ def _pretrain(chosen: PretrainPlan) -> int:
 
 def predict(words: list[str]) -> int:
     """x2vlm predict: the prediction stage alone."""
-    return _stages(plan(compose(words)), "predict")
+    return _stages(plan(compose(named(words))), "predict")
 
 
 def _stages(chosen: Plan, last: str) -> int:
@@ -194,7 +194,8 @@ def convert(words: list[str]) -> int:
     """x2vlm convert IN OUT --to TASK."""
     from x2vlm.model.checkpoint import convert as change
 
-    plain, settings = split_words(words)
+    plain, settings = split_words([word.removeprefix("--") if "=" in word else word
+                                   for word in words])  # fmt: skip
     if "--to" in plain:
         place = plain.index("--to")
         settings["to"] = plain[place + 1] if place + 1 < len(plain) else ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.plan import ModelChoice, Plan
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
-from x2vlm.errors import ConfigError
+from x2vlm.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
     from benchmarks.pretrain import PretrainPlan
@@ -16,27 +17,66 @@ if TYPE_CHECKING:
 OPEN = ("file.", "options.", "scoring.", "cluster.", "pretrain.")
 """below these the tree takes any name; it is checked where it is used"""
 CONF = Path(__file__).resolve().parents[2] / "benchmarks" / "conf"
+GROUPS = ("benchmark", "experiment", "model", "debug", "train", "predict")
+"""folders of the tree, chosen from by GROUP=NAME"""
+_UNKNOWN = re.compile(r"Could not override '([\w.]+)'")
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
     """The composed tree as plain values; ConfigError says which word of the command is off."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    for word in overrides:
+        _check_choice(word)
     words = [_extended(word) for word in overrides]
     try:
-        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-            tree = hydra_compose("config", overrides=[w for group in words for w in group])
-        plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
+        return _composed([word for group in words for word in group])
     except (HydraException, OmegaConfBaseException) as error:
+        if name := _UNKNOWN.search(str(error)):
+            raise ConfigError(unknown("setting", name[1], _names(_composed([])))) from error
         raise ConfigError(
             f"{error}\n  to do: x2vlm list and x2vlm show name what there is"
         ) from error
+
+
+def _composed(words: Sequence[str]) -> dict[str, Any]:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        tree = hydra_compose("config", overrides=list(words))
+    plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     return {str(name): value for name, value in plain.items()}
+
+
+def _check_choice(word: str) -> None:
+    """ConfigError for a GROUP=NAME that has no file. (Of an optional group hydra would take no
+    notice, and a misspelt experiment would be a run of something else.)"""
+    group, _, name = word.partition("=")
+    if group in GROUPS and re.fullmatch(r"[\w.+-]+", name) and name != "null":
+        known = [path.stem for path in (CONF / group).glob("*.yaml") if path.stem != "outside"]
+        if name.removesuffix(".yaml") not in known:
+            raise ConfigError(unknown(group, name, known))
+
+
+def _names(tree: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The full names of all settings of a tree."""
+    for name, value in tree.items():
+        yield f"{above}{name}"
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{above}{name}.")
+
+
+def named(overrides: Sequence[str]) -> Sequence[str]:
+    """The words, when they say what to do; else ConfigError, for nothing is run by default."""
+    if not any(word.startswith(("benchmark=", "experiment=")) for word in overrides):
+        raise ConfigError(
+            "say what to run: benchmark=NAME or experiment=NAME\n  to do: x2vlm list names them"
+        )
+    return overrides
 
 
 def _extended(word: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,21 +47,32 @@ def read_state(path: Path) -> State:
     """
     if not path.is_file():
         raise CheckpointError(f"no weights file at {path}")
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         return _read_safetensors(path)[0]
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        refused = isinstance(error, pickle.UnpicklingError)
-        reason = (
-            "it holds objects that are no tensors, or is no torch file" if refused else str(error)
-        )
         raise CheckpointError(
-            f"{path} cannot be read as weights: {reason or 'it is empty'}\n"
+            f"{path} cannot be read as weights: {_unreadable(error)}\n"
             "  expected: a complete torch file of tensors only (others could run code, and are "
             "refused)\n  to do: download it again, or save its state dict anew"
         ) from error
     return unwrap(loaded, str(path))
+
+
+def _unreadable(error: Exception) -> str:
+    """Why torch did not read a file, in a line."""
+    if not isinstance(error, pickle.UnpicklingError):
+        return str(error).partition(". ")[0] or "it is empty"
+    if found := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds {found[1]}, which is no tensor"
+    return "it holds objects that are no tensors, or is no torch file"
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By the file's name or its first bytes: the length of a JSON header, then the header."""
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
 
 
 def unwrap(loaded: object, where: str) -> State:
@@ -70,7 +82,10 @@ def unwrap(loaded: object, where: str) -> State:
             loaded = loaded[key]
             break
     if not isinstance(loaded, Mapping) or not loaded:
-        raise CheckpointError(f"{where} holds {type(loaded).__name__}, expected named tensors")
+        raise CheckpointError(
+            f"{where} holds {'nothing' if loaded == {} else type(loaded).__name__}, expected named "
+            "tensors\n  to do: give the model's state dict, or a dict with it under `model`"
+        )
     for name, value in loaded.items():
         if not isinstance(value, Tensor):
             raise CheckpointError(
@@ -164,7 +179,10 @@ def load_official(
     where = "state dict" if isinstance(source, Mapping) else str(source)
     state = dict(source) if isinstance(source, Mapping) else read_state(Path(source))
     asked = text_heads or (config.text.heads if config else None)
-    found = infer_config({name: tensor.shape for name, tensor in state.items()}, asked)
+    try:
+        found = infer_config({name: tensor.shape for name, tensor in state.items()}, asked)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from error
     state = from_official(state, found, where)
     target = target_config(config or found, to, image_size=image_size, frames=frames)
     return fit(state, found, target, allow_new=allow_new, where=where)
@@ -248,7 +266,7 @@ def load_any(path: str | Path, to: Mapping[str, Any] | None = None, **changes: A
     changes: image_size, frames, allow_new as in `load`.
     """
     path = Path(path)
-    if path.suffix == ".safetensors" and _is_ours(path):
+    if path.is_file() and _is_safetensors(path) and _is_ours(path):
         return load(path, to, **changes)
     return Loaded(load_official(path, to=to, **changes))
 
