@@ -271,7 +271,7 @@ def join(
         error = MisfitError(
             f"predictions do not fit the {len(wanted)} expected: {told}\n"
             "  to do: predict this split (and limit) again, or score the split that was predicted"
-            + ("; scoring.extra=ignore drops the others" if extra == "raise" and foreign else "")
+            + ("; extra=ignore drops the others" if extra == "raise" and foreign else "")
         )
         error.fit = len(wanted) - len(missing)
         error.faults = sum(len(rows) for _, rows in faults)

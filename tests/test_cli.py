@@ -65,7 +65,7 @@ def test_bad_words_say_what_to_do(
 
 
 def test_score_prints_one_json_object_last(
-    shared: Path, capsys: pytest.CaptureFixture[str]
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = shared / "data"
     expected = json.loads((data / "vqav2" / "COMPUTED_vqa_scores.json").read_text())
@@ -84,5 +84,19 @@ def test_score_prints_one_json_object_last(
     assert found["scoring"] == {"variant": "x2vlm"}
     value = found["metrics"]["accuracy"]["value"]
     assert round(value, 2) == expected["majority"]["x2vlm"]["overall"]
-    assert main([*words, "scoring.varient=x2vlm"]) == 1
-    assert "did you mean 'variant'" in capsys.readouterr().err
+    for word, message in (
+        ("scoring.varient=x2vlm", "did you mean 'variant'"),
+        ("scoring.limit=2", "scoring.limit is no option of a metric"),
+        ("extra=drop", "extra is raise or ignore"),
+    ):
+        assert main([*words, word]) == 1
+        assert message in capsys.readouterr().err
+    foreign = tmp_path / "foreign.json"
+    rows = json.loads((data / "vqav2" / "results_majority.json").read_text())
+    foreign.write_text(json.dumps([*rows, {"question_id": 1, "answer": "no"}]))
+    words[3] = f"predictions={foreign}"
+    assert main(words) == 1
+    assert "extra=ignore" in capsys.readouterr().err
+    assert main([*words, "extra=ignore"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["ignored"], found["n"]) == (1, len(rows))

@@ -52,7 +52,8 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("benchmark=… checkpoint=… […]", "the prediction stage alone",
                        "commands:predict", SHOWN),
     "score": Command("benchmark=… predictions=FILE data=DIR [split=…] [limit=N] [languages=de,ru]"
-                     " [layout=FILE] [file.ROLE=PATH] [scoring.variant=x2vlm] [on_error=skip]",
+                     " [layout=FILE] [file.ROLE=PATH] [scoring.variant=x2vlm] [extra=ignore]"
+                     " [on_error=skip]",
                      "score a predictions file, without torch", "commands:score"),
     "eval-all": Command("[pretrain=true] [seed=N] [only=NAME,…] [out=runs] [jobs=N] [device=…]",
                         "the whole embedded suite, then the boards", "commands:eval_all"),

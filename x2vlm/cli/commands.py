@@ -122,12 +122,18 @@ def score(words: list[str]) -> int:
     plain, settings = split_words(words)
     files_given, scoring = below(settings, "file."), below(settings, "scoring.")
     take(settings, "benchmark", "split", "predictions", "data", "layout", "limit", "languages",
-         "on_error")  # fmt: skip
+         "on_error", "extra")  # fmt: skip
     for name in ("benchmark", "predictions", "data"):
         if name not in settings:
             raise ConfigError(f"{name}=… is missing; x2vlm score --help shows the usage")
     if plain:
         raise ConfigError(f"unexpected word {plain[0]!r}")
+    for name in ("limit", "languages", "extra", "labels"):
+        if name in scoring:
+            raise ConfigError(f"scoring.{name} is no option of a metric; see x2vlm score --help")
+    extra = settings.get("extra")
+    if extra not in (None, "raise", "ignore"):
+        raise ConfigError(f"extra is raise or ignore, not {extra!r}")
     benchmark = get(settings["benchmark"])
     given = load_layout(settings["layout"]).get(benchmark.name, {}) if "layout" in settings else {}
     files = Files(Path(settings["data"]), {**given, **files_given}, on_error(settings))
@@ -135,7 +141,7 @@ def score(words: list[str]) -> int:
     result, files = score_fitting(
         benchmark, split, Path(settings["predictions"]), files,
         languages=listed(settings, "languages", "language", benchmark.languages) or None,
-        limit=whole(settings, "limit") if "limit" in settings else None, **scoring,
+        limit=whole(settings, "limit") if "limit" in settings else None, extra=extra, **scoring,
     )  # fmt: skip
     for note in files.notes:
         print(f"note: {note}", file=sys.stderr)
