@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,14 +18,7 @@ from benchmarks.weights import device_name, find_device
 from x2vlm import distributed
 from x2vlm.config import Settings, TrainConfig
 from x2vlm.data.augment import COLOUR, RandAugment
-from x2vlm.data.concepts import (
-    ImageText,
-    ParallelText,
-    Parser,
-    QuestionText,
-    RegionText,
-    VideoText,
-)
+from x2vlm.data.concepts import ImageText, ParallelText, Parser, QuestionText, RegionText, VideoText
 from x2vlm.data.image import AUGMENT, TrainTransform
 from x2vlm.data.streams import Stream
 from x2vlm.data.text import Tokenizer, load_tokenizer
@@ -40,7 +32,7 @@ from x2vlm.model.x2vlm import X2VLM, count_parameters
 from x2vlm.tasks import build_on
 from x2vlm.tasks.pretraining_data import Collate
 from x2vlm.train.mixed import MixedSource, Part
-from x2vlm.train.trainer import train
+from x2vlm.train.trainer import TrainResult, train
 from x2vlm.weights import ASSETS
 
 log = logging.getLogger("x2vlm")
@@ -179,12 +171,15 @@ def pretrain(plan: PretrainPlan) -> Path:
         seed=plan.train.seed, micro_batch=plan.train.micro_batch or 0,
         matching_until=plan.matching_until,
     )  # fmt: skip
-    started = time.monotonic()
-    result = train(task, source, plan.train, folder, total_steps=plan.train.steps, log=log.info)
+    try:
+        result = train(task, source, plan.train, folder, total_steps=plan.train.steps,
+                       about=_about(plan), log=log.info)  # fmt: skip
+    finally:
+        source.write_report(folder)
     if not result.finished:
         raise KeyboardInterrupt
     if distributed.is_main():
-        _write(plan, task.model, tokenizer, out, time.monotonic() - started, result.losses)
+        _write(plan, task.model, tokenizer, out, result)
     distributed.barrier()
     return out
 
@@ -246,8 +241,7 @@ def _part(
     collate = Collate(
         stream.kind, tokenizer, size, config.vision.patch_size,
         stream.max_tokens or plan.max_tokens, plan.mask_probability, plan.max_masks,
-        stream.max_concepts, stream.matching, stream.align,
-        stream.fuse,
+        stream.max_concepts, stream.matching, stream.align, stream.fuse,
     )  # fmt: skip
     shards = Stream(
         root / stream.path, seed=plan.train.seed, rank=distributed.rank(),
@@ -269,6 +263,18 @@ def _made(plan: PretrainPlan, out: Path) -> bool:
     return same and bool(made["sha256"] == sha256(out))
 
 
+def _about(plan: PretrainPlan) -> dict[str, Any]:
+    """What decides the weights beside plan.train; files may move."""
+    about: dict[str, Any] = json_ready(plan)
+    for name in ("train", "device", "out", "name", "data"):
+        del about[name]
+    for row in about["streams"].values():
+        del row["workers"], row["max_bad"]
+    files = {name: Path(about[name]).name for name in ("init_vision", "init_text")}
+    about["loss_weights"] = sorted(about["loss_weights"].items())  # compared as a whole
+    return {**about, **files, "init": sha256(Path(plan.init)) if plan.init else None}
+
+
 def _decisive(plan: Mapping[str, Any]) -> dict[str, Any]:
     """A plan as plain values, without what only says where it is computed."""
     train = {name: value for name, value in plan["train"].items() if name != "shard"}
@@ -276,18 +282,17 @@ def _decisive(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(
-    plan: PretrainPlan, model: X2VLM, tokenizer: Tokenizer, out: Path, seconds: float,
-    losses: Mapping[str, float],
-) -> None:  # fmt: skip
+    plan: PretrainPlan, model: X2VLM, tokenizer: Tokenizer, out: Path, result: TrainResult
+) -> None:
     """The weights in half precision, and beside them how they were made."""
     checkpoint.save(model, out, tokenizer=tokenizer.to_json(), dtype=torch.float16)
     made: dict[str, Any] = {
         "weights": out.name, "sha256": sha256(out), "parameters": count_parameters(model),
-        "plan": plan.to_dict(), "losses": dict(losses), "seconds": round(seconds),
+        "plan": plan.to_dict(), "losses": dict(result.losses), "seconds": round(result.seconds),
         "revision": revision(), "packages": packages(),
         "hardware": hardware(model.device.type, device_name(model.device)),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "init": sha256(Path(plan.init)) if plan.init else None,
+        "init": _about(plan)["init"],
     }  # fmt: skip
     text = json.dumps(json_ready(made), indent=1, allow_nan=False)
     write_atomically(out.with_suffix(".json"), text + "\n")

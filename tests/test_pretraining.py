@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -273,9 +274,15 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Batch]:
     return {str(batch.target["kind"]): batch for batch in next(iter(world.source(folder)))}
 
 
-@pytest.mark.parametrize("kind", LOSSES)
+LEARNED: list[tuple[str, dict[str, bool]]] = [
+    *((kind, {}) for kind in LOSSES),
+    ("region", {"align": False}), ("region", {"fuse": False}), ("image", {"fuse": False}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "switches"), LEARNED)
 def test_one_batch_is_learned_by_heart(
-    colours: dict[str, Batch], kind: str, tmp_path: Path
+    colours: dict[str, Batch], kind: str, switches: dict[str, bool], tmp_path: Path
 ) -> None:
     """Every objective falls close to nothing when the same batch comes again and again.
 
@@ -286,7 +293,7 @@ def test_one_batch_is_learned_by_heart(
         steps_per_epoch = 0
 
         def __iter__(self):  # type: ignore[no-untyped-def]
-            return itertools.repeat([colours[kind]])
+            return itertools.repeat([batch])
 
         def state_dict(self) -> dict[str, Any]:
             return {}
@@ -297,11 +304,14 @@ def test_one_batch_is_learned_by_heart(
         def halve(self) -> bool:
             return False
 
-    task = new_task()
+    task, batch = new_task(), colours[kind]
+    batch = replace(batch, target={**batch.target, **switches})
     config = TrainConfig(
         steps=200, lr=5e-3, drop_path=0, warmup=20, log_every=40, weight_decay=0, seed=1
     )
     result = train(task, Same(), config, tmp_path, total_steps=200)
+    names = set(result.losses) - {"loss"}
+    assert names == set(task.counts(batch))
     limits = {"contrastive": 0.3, "matching": 0.25, "mlm": 0.1, "box": 0.1, "giou": 0.2}
     for name, value in result.losses.items():
         if name != "loss":
@@ -412,6 +422,28 @@ def test_halved_batches_hold_the_same_rows(shards: Path) -> None:
     one, two = next(iter(whole)), next(iter(halved))
     assert (len(one), len(two)) == (5, 10)
     assert [i for b in one for i in b.ids] == [i for b in two for i in b.ids]
+
+
+@pytest.mark.parametrize("micro", [0, 2])
+def test_rows_together_share_a_micro_batch(tmp_path: Path, micro: int) -> None:
+    """Two images a row: a part of four rows is eight samples, or twice four."""
+    rows = world.rows("image", 16)
+    pairs = [{"together": rows[i : i + 2]} for i in range(0, 16, 2)]
+    (tmp_path / "image").mkdir()
+    lines = "".join(json.dumps(row) + "\n" for row in pairs)
+    (tmp_path / "image/0.jsonl").write_text(lines)
+    source = world.source(tmp_path, batch_size=4, micro_batch=micro)
+    for batches in itertools.islice(iter(source), 3):
+        assert [len(batch.ids) for batch in batches] == ([4, 4] if micro else [8])
+        for batch in batches:
+            assert batch.ids[::2] == batch.ids[1::2]
+            assert len(set(batch.ids)) == len(batch.ids) // 2
+            counts = new_task().counts(batch)
+            assert counts["image_contrastive"] == len(batch.ids)
+    task = new_task()
+    config = TrainConfig(steps=2, lr=1e-3, log_every=1, drop_path=0)
+    result = train(task, source, config, tmp_path / "run", total_steps=2)
+    assert result.samples == 16
 
 
 def test_matching_ends_after_a_step(shards: Path) -> None:

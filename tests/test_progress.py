@@ -73,13 +73,20 @@ def test_events_are_written_for_tensorboard(tmp_path: Path) -> None:
 def test_trackers_get_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: dict[str, list[Any]] = {"wandb": [], "mlflow": []}
     wandb, mlflow = ModuleType("wandb"), ModuleType("mlflow")
+    begun: list[Any] = []
     run = SimpleNamespace(
         log=lambda values, step: kept["wandb"].append((step, values)),
         finish=lambda: kept["wandb"].append("end"),
     )
-    wandb.__dict__["init"] = lambda **_: run
+    wandb.__dict__["init"] = lambda **given: (begun.append(given["id"]), run)[1]
+
+    def start_run(run_id: str | None, run_name: str | None) -> SimpleNamespace:
+        kept["mlflow"].append(run_name)
+        begun.append(run_id)
+        return SimpleNamespace(info=SimpleNamespace(run_id="seven"))
+
     mlflow.__dict__.update(
-        start_run=lambda run_name: kept["mlflow"].append(run_name),
+        start_run=start_run,
         log_params=lambda params: kept["mlflow"].append(params["batch_size"]),
         log_metrics=lambda values, step: kept["mlflow"].append((step, values)),
         end_run=lambda: kept["mlflow"].append("end"),
@@ -93,6 +100,11 @@ def test_trackers_get_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert kept["wandb"][0][1]["loss"] == rows[0]["loss"]
     assert kept["wandb"][-1] == kept["mlflow"][-1] == "end"
     assert kept["mlflow"][:2] == ["run", "6"]
+    train(toy.task(), toy.Batches(), config, tmp_path / "run", total_steps=3)
+    assert begun[0] == begun[2]
+    assert begun[1::2] == [None, "seven"]  # both go on with the run of the folder
+    assert kept["mlflow"][-3] is None
+    assert kept["mlflow"][-2][0] == 3
 
 
 def test_a_missing_tracker_says_what_to_install(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,31 @@ def test_a_full_disk_costs_no_checkpoint(saved: tuple[state.Checkpoints, list[st
     assert "step-00000004" in lines[0]
     assert checkpoints.latest().step == 3  # type: ignore[union-attr]
     assert len(list(checkpoints.folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("size", [100, 5_000])
+def test_a_disk_that_is_really_full(tmp_path: Path, size: int) -> None:
+    """Weights and state are written by libraries that have errors of their own."""
+    lines: list[str] = []
+    checkpoints = state.Checkpoints(tmp_path, 2, lines.append)
+
+    def save(step: int, weights: int) -> bool:
+        return checkpoints.save(
+            step, lambda path: save_file({"w": torch.zeros(weights)}, str(path)),
+            {"step": step, "x": torch.zeros(4_000)},
+        )  # fmt: skip
+
+    assert save(1, 9)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        assert not save(2, 9 if size == 5_000 else 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    [line] = lines
+    assert "step-00000002 could not be written" in line
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
+    assert save(3, 9)
 
 
 def test_the_best_replaces_the_one_before(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from tests import toy
 from x2vlm.config import TrainConfig
 from x2vlm.errors import ConfigError
 from x2vlm.tasks.base import Task
+from x2vlm.train import session
 from x2vlm.train.trainer import TrainResult, train
 
 CONFIG = TrainConfig(steps=8, batch_size=6, lr=3e-3, drop_path=0.2, log_every=2, warmup=2)
@@ -60,16 +62,19 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
     assert_equal(one, two)
 
 
+class Stopping(toy.Batches):
+    """Asks to stop in the fifth step."""
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        for batches in super().__iter__():
+            if self.step == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batches
+
+
 def test_stopped_and_resumed_is_bit_equal(tmp_path: Path) -> None:
     """Drop path draws random numbers, so generators must be restored too."""
     _, whole = fit(tmp_path / "whole", ema=0.5)
-
-    class Stopping(toy.Batches):
-        def __iter__(self):  # type: ignore[no-untyped-def]
-            for batches in super().__iter__():
-                if self.step == 5:
-                    os.kill(os.getpid(), signal.SIGTERM)
-                yield batches
 
     first, _ = fit(tmp_path / "cut", source=Stopping(), ema=0.5)
     assert not first.finished
@@ -79,6 +84,40 @@ def test_stopped_and_resumed_is_bit_equal(tmp_path: Path) -> None:
     assert_equal(whole, resumed)
     steps = [row["step"] for row in rows(tmp_path / "cut")]
     assert steps == sorted(set(steps))
+
+
+def test_seconds_are_those_of_all_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    first, _ = fit(tmp_path, steps=4)
+    second, _ = fit(tmp_path, steps=8)
+    whole, _ = fit(tmp_path / "whole", steps=8)
+    # A run reads the clock when it begins, at each checkpoint and at its end.
+    assert (first.seconds, whole.seconds) == (20, 20)
+    assert second.seconds == 10 + 20
+
+
+def test_what_else_decides_a_run_is_kept_with_its_state(tmp_path: Path) -> None:
+    def go_on(**about: object) -> TrainResult:
+        return train(toy.task(), toy.Batches(), CONFIG, tmp_path, total_steps=8, about=about)
+
+    go_on(data={"a": [1, 2]}, crop=0.5)
+    assert go_on(crop=0.5, data={"a": (1, 2)}, later=None).finished
+    with pytest.raises(ConfigError, match=r"data\.a: \[1, 2\] then, \[1\] now"):
+        go_on(data={"a": [1]}, crop=0.5)
+    assert fit(tmp_path / "none")[0].finished
+    assert train(toy.task(), toy.Batches(), CONFIG, tmp_path / "none", total_steps=8,
+                 about={"crop": 1}).finished  # fmt: skip
+
+
+def test_a_stop_that_could_not_be_saved_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.state.Checkpoints, "save", lambda *_: False)
+    lines: list[str] = []
+    result = train(toy.task(), Stopping(), CONFIG, tmp_path, total_steps=8, log=lines.append)
+    assert (result.step, result.finished) == (5, False)
+    assert "could not save step 5 of 8" in lines[-1]
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import signal
 import subprocess
@@ -17,6 +19,7 @@ from tests import processes, toy
 from x2vlm.config import TrainConfig
 from x2vlm.errors import ConfigError, TrainingError
 from x2vlm.train import state
+from x2vlm.train.progress import JsonLines, read_metrics
 from x2vlm.train.session import Session
 from x2vlm.train.step import OutOfMemoryError
 from x2vlm.train.trainer import train
@@ -36,6 +39,61 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     found = state.Checkpoints(tmp_path, 2, print).latest()
     assert found is not None
     assert found.step == 2
+    assert (tmp_path / "loss.png").is_file()
+
+
+class Steep(toy.Toy):
+    """A finite loss whose gradient is not: the root of nothing."""
+
+    def loss(self, batch):  # type: ignore[no-untyped-def]
+        found = super().loss(batch)
+        if "20" in batch.ids:
+            found["mse"] = found["mse"] + (found["mse"] * 0).sqrt()
+        return found
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights(tmp_path: Path) -> None:
+    made = toy.task()
+    task = Steep(made.model, made.tokenizer)
+    config = replace(CONFIG, save_every=1)
+    with pytest.raises(TrainingError, match=r"step 3, task toy: the gradient is not finite") as got:
+        train(task, toy.Batches(), config, tmp_path, total_steps=8)
+    assert "18, 19, 20, 21, 22, 23" in str(got.value)
+    assert all(bool(p.isfinite().all()) for p in task.model.parameters())
+    found = state.Checkpoints(tmp_path, 2, print).latest()
+    assert found is not None
+    assert found.step == 3
+
+
+def test_float16_leaves_such_a_step_out(tmp_path: Path) -> None:
+    made = toy.task()
+    task = Steep(made.model, made.tokenizer)
+    config = replace(CONFIG, precision="float16", log_every=1)
+    assert train(task, toy.Batches(), config, tmp_path, total_steps=24).finished
+    assert all(bool(p.isfinite().all()) for p in task.model.parameters())
+    rows = read_metrics(tmp_path)
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert {4, 8, 20, 24} <= {row["step"] for row in rows if "gradient_norm" not in row}
+    assert rows[20]["loss"] < rows[0]["loss"]  # the same six samples
+
+
+def test_a_full_disk_costs_checkpoints_and_curves_but_not_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state, "_write_manifest", full)
+    monkeypatch.setattr(JsonLines, "scalars", full)
+    task, lines = toy.task(), list[str]()
+    config = replace(CONFIG, eval_every=4)
+    result = train(
+        task, toy.Batches(), config, tmp_path, total_steps=8, validate=lambda: 0.5,
+        log=lines.append,
+    )  # fmt: skip
+    assert result.finished
+    assert (result.best, result.best_step) == (None, None)  # nobody could have those weights
+    assert sum("could not be written" in line for line in lines) == 4 + 2 + 2
 
 
 class TooLarge(toy.Toy):

@@ -140,10 +140,17 @@ def _table(path: Path, first: int) -> Iterator[tuple[int, Row]]:
             for batch in table.iter_batches(_PARQUET_ROWS, row_groups=groups):
                 for row in batch.to_pylist():
                     if number >= first:
-                        yield number, {name: v for name, v in row.items() if v is not None}
+                        yield number, _given(row)
                     number += 1
     except ArrowException as error:
         raise OSError(str(error)) from error
+
+
+def _given(value: Any) -> Any:
+    """Without the fields that only others have: a column of mappings gives all rows all names."""
+    if isinstance(value, dict):
+        return {name: _given(one) for name, one in value.items() if one is not None}
+    return [_given(one) for one in value] if isinstance(value, list) else value
 
 
 def write_shards(
@@ -155,7 +162,8 @@ def write_shards(
     """Write `rows` (JSON values; "binary" is base64) as shards 000000.FORM, 000001.FORM, …
 
     Each is written beside its place and renamed, so a shard that exists is whole. At least one
-    shard is written. Returns their paths.
+    shard is written. Returns their paths. What a longer build before left in the folder, in this
+    form, is removed at the end: readers take every shard of a folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -171,6 +179,9 @@ def write_shards(
                 row, count = next(pending, None), count + 1
         partial.replace(path)
         written.append(path)
+    for path in folder.glob(f"{'[0-9]' * 6}.{form}"):
+        if path not in written:
+            path.unlink()
     return written
 
 
@@ -185,7 +196,10 @@ def _writer(path: Path, form: Format) -> Iterator[Callable[[Mapping[str, Any]], 
 
         held: list[Mapping[str, Any]] = []
         yield held.append
-        parquet.write_table(pyarrow.Table.from_pylist(held), path, row_group_size=_PARQUET_ROWS)
+        # Not Table.from_pylist: its columns are the fields of the first row alone.
+        names = dict.fromkeys(name for row in held for name in row)
+        table = pyarrow.table({name: [row.get(name) for row in held] for name in names})
+        parquet.write_table(table, path, row_group_size=_PARQUET_ROWS)
     else:
         # mtime and name are left out of gzip's header: the same rows give the same bytes
         with contextlib.ExitStack() as stack:

@@ -8,10 +8,11 @@ own shards; otherwise all ranks read all rows and take turns.
 
 from __future__ import annotations
 
+import logging
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -23,9 +24,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from x2vlm.data.concepts import Concepts, Parser
 from x2vlm.data.fields import together
 from x2vlm.data.shards import Row, decode_row, find_shards, read_rows
-from x2vlm.data.workers import Loaded, Skipped
+from x2vlm.data.workers import Loaded, Report, Skipped
 from x2vlm.errors import ConfigError, DataError
 from x2vlm.types import Batch
+
+LOG = logging.getLogger("x2vlm")
 
 _NAMED = 100  # bad rows that a report names
 _SETTLED = 100  # rows after which the share of bad ones is judged
@@ -133,15 +136,6 @@ class Stream:
             yield start, block
 
 
-@dataclass
-class Report:
-    """What a stream has met since its beginning: rows seen, bad ones, and the first bad by name."""
-
-    seen: int = 0
-    bad: int = 0
-    named: list[Skipped] = field(default_factory=list)
-
-
 @dataclass(slots=True)
 class _Parcel:
     """What a worker sends: a batch, the position behind it, its rows and the bad among them."""
@@ -205,7 +199,9 @@ class StreamLoader:
         self.samples += parcel.rows
         report.seen += parcel.rows
         report.bad += len(skipped)
-        report.named += skipped[: max(_NAMED - len(report.named), 0)]
+        for bad in skipped[: max(_NAMED - len(report.named), 0)]:
+            LOG.warning("%(source)s: %(reason)s; another row takes its place", bad)
+            report.named.append(bad)
         if report.bad > self.max_bad * report.seen and report.seen >= _SETTLED:
             lines = "; ".join(f"{bad['source']}: {bad['reason']}" for bad in report.named[:3])
             raise DataError(
@@ -230,7 +226,8 @@ class StreamLoader:
         """
         if state["layout"] != self._layout():
             raise ConfigError(
-                f"cannot resume: the stream was {state['layout']}, now it is {self._layout()}"
+                f"cannot resume: the stream was {state['layout']}, now it is {self._layout()}\n"
+                "  to do: the same shards, seed and processes, or a new run folder"
             )
         self.position = Position(**state["position"])
         self.report = Report(**{**state["report"], "named": list(state["report"]["named"])})

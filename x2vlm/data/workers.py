@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -103,6 +103,15 @@ class Loaded:
                 {name: pin(value) for name, value in self.batch.target.items()},
             )
         return self
+
+
+@dataclass
+class Report:
+    """What a stream has met since its beginning: rows seen, bad ones, and the first bad by name."""
+
+    seen: int = 0
+    bad: int = 0
+    named: list[Skipped] = field(default_factory=list)
 
 
 class Groups(Dataset[Loaded]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,6 +131,16 @@ class MixedSource:
                 shares = np.array(list(started.values()))
                 chosen.append(list(started)[int(rng.choice(len(started), p=shares / shares.sum()))])
         return [name for name in chosen if name]
+
+    def write_report(self, folder: Path) -> None:
+        """What this process has read so far, rows that were bad by name: FOLDER/rows.json, of
+        further processes rows-RANK.json."""
+        rank, rows = distributed.rank(), {n: asdict(one.report) for n, one in self.loaders.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / (f"rows-{rank}.json" if rank else "rows.json")
+        beside = path.with_suffix(".partial")
+        beside.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.replace(path)
 
     def state_dict(self) -> dict[str, Any]:
         """Position after the last step handed out."""

@@ -7,7 +7,9 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,7 +42,9 @@ class JsonLines:
     def __init__(self, folder: Path, step: int) -> None:
         path = folder / METRICS
         kept = [row for row in read_metrics(folder) if row["step"] <= step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        beside = path.with_name(f".{METRICS}")  # a kill in between leaves the history as it was
+        beside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        beside.replace(path)
         self._file = path.open("a", encoding="utf-8")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -72,14 +76,17 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of wandb (extra `wandb`); its identity is the run folder, so resuming continues it."""
+    """A run of wandb (extra `wandb`); the folder keeps its identity, so resuming continues it."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         import wandb
 
+        identity = _noted(folder / "wandb-run") or uuid.uuid4().hex
+        (folder / "wandb-run").write_text(identity, encoding="utf-8")
         self._run: Any = wandb.init(
-            project="x2vlm", name=folder.name, dir=str(folder), config=dict(config), resume="allow"
-        )
+            project="x2vlm", name=folder.name, id=identity, resume="allow", dir=str(folder),
+            config=dict(config),
+        )  # fmt: skip
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One chart per name."""
@@ -90,15 +97,23 @@ class WeightsAndBiases:
         self._run.finish()
 
 
+def _noted(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
 class MLflow:
-    """A run of MLflow (extra `mlflow`), at the tracking server its environment names."""
+    """A run of MLflow (extra `mlflow`), at the tracking server its environment names; continued
+    when resumed."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         import mlflow
 
         self._mlflow: Any = mlflow
-        mlflow.start_run(run_name=folder.name)
-        mlflow.log_params({name: str(value) for name, value in config.items()})
+        before = _noted(folder / "mlflow-run")
+        run = mlflow.start_run(run_id=before, run_name=None if before else folder.name)
+        if before is None:  # what it was begun with; parameters of a run cannot change
+            mlflow.log_params({name: str(value) for name, value in config.items()})
+            (folder / "mlflow-run").write_text(run.info.run_id, encoding="utf-8")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One metric per name."""
@@ -170,14 +185,16 @@ class Meter:
         self.last = {name: value / self._seen[name] for name, value in self._sums.items()}
         values = {
             **self.last,
-            "gradient_norm": norm,
+            # In float16 the scaler leaves steps out whose gradient is not finite: no JSON number.
+            **({"gradient_norm": norm} if math.isfinite(norm) else {}),
             "lr": lr,
             "samples_per_second": self._samples / seconds,
             "data_wait": self._waited / seconds,
             "memory_gb": memory_gb(),
         }
         for logger in self.loggers:
-            logger.scalars(step, values)
+            with full_disk_is_no_end(self.log):
+                logger.scalars(step, values)
         losses = "  ".join(f"{name} {value:.4f}" for name, value in self.last.items())
         left = (self.total - step) * seconds / self._steps
         self.log(
@@ -192,7 +209,17 @@ class Meter:
         if self._bar is not None:
             self._bar.stop()
         for logger in self.loggers:
-            logger.close()
+            with full_disk_is_no_end(self.log):
+                logger.close()
+
+
+@contextmanager
+def full_disk_is_no_end(log: Callable[[str], None]) -> Iterator[None]:
+    """Curves that cannot be written, or sent, cost a message instead of the training."""
+    try:
+        yield
+    except OSError as error:
+        log(f"curves could not be written ({error}); training goes on")
 
 
 def _bar() -> RichProgress:
@@ -228,7 +255,7 @@ def clock(seconds: float) -> str:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The rows of train.jsonl; a last line that a kill cut short is left out."""
+    """The rows of train.jsonl; a line that a kill or a full disk cut short is left out."""
     path = folder / METRICS
     if not path.exists():
         return []
@@ -237,7 +264,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
-            break
+            continue
     return rows
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -35,7 +37,8 @@ OPERATIONAL = frozenset({
 class Session:
     """The state of one run in one folder. `step` takes optimiser steps.
 
-    best, best_step: best validation value so far and its step; None without validation.
+    best, best_step: best validation value so far and its step; None without validation. about:
+    see `train`.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Session:
         config: TrainConfig,
         folder: Path,
         log: Callable[[str], None],
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         state.seed_everything(config.seed + distributed.rank(), config.deterministic)
         self.shards = Shards(task) if config.shard and distributed.world() > 1 else None
@@ -55,7 +59,14 @@ class Session:
         self.checkpoints = state.Checkpoints(folder, config.keep_last, log)
         self.best: float | None = None
         self.best_step: int | None = None
+        self._about = json.loads(json.dumps(about or {}))
         self._evaluated = -1
+        self._begun = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Spent on the run so far; what ran before is counted up to the checkpoint gone on from."""
+        return time.monotonic() - self._begun
 
     def resume(self) -> int:
         """Go to the last whole checkpoint, if there is one; the step to go on from."""
@@ -86,15 +97,19 @@ class Session:
                      "the data go on as they were, dropout is drawn anew")  # fmt: skip
         self.source.load_state_dict(ours["source"])
         self._evaluated = int(found.state["evaluated"])
+        self._begun -= float(found.state.get("seconds", 0.0))
         self.log(f"resumed from {found.folder} at step {found.step}")
         return found.step
 
     def _same_settings(self, found: state.Checkpoint) -> None:
         old = TrainConfig.from_dict(found.state["config"]).to_dict()
+        then = _flat(old, leave_out=OPERATIONAL) | _flat(found.state.get("about", {}))
+        now = _flat(self.config.to_dict()) | _flat(self._about)
+        # Settings that came later than the checkpoint have values that change nothing.
         changed = [
-            f"{name}: {old[name]!r} then, {now!r} now"
-            for name, now in self.config.to_dict().items()
-            if name not in OPERATIONAL and old[name] != now
+            f"{name}: {value!r} then, {now.get(name)!r} now"
+            for name, value in then.items()
+            if now.get(name) != value
         ]
         if changed:
             raise ConfigError(
@@ -102,8 +117,11 @@ class Session:
                 "  to do: use the old settings to resume it, or a new run folder"
             )
 
-    def save(self, step: int) -> None:
-        """Write a checkpoint; every process hands over its generators and data position."""
+    def save(self, step: int) -> bool:
+        """Write a checkpoint; every process hands over its generators and data position.
+
+        False, and a message, when it could not be written.
+        """
         ours = {"random": state.random_state(), "source": self.source.state_dict()}
         processes = distributed.all_gather_objects(ours)
         optimiser = self.step.optimiser
@@ -115,14 +133,20 @@ class Session:
             "average": None if self.average is None else self.average.state_dict(),
             "processes": processes,
             "evaluated": self._evaluated,
+            "seconds": self.seconds,
             "config": self.config.to_dict(),
+            "about": self._about,
             "revision": revision(),
             "torch": str(torch.__version__),
         }
         with self.whole():
-            if distributed.is_main():
-                self.checkpoints.save(step, partial(write_weights, self.task.model), row)
-        distributed.barrier()
+            return self._on_main(
+                lambda: self.checkpoints.save(step, partial(write_weights, self.task.model), row)
+            )
+
+    def _on_main(self, write: Callable[[], bool]) -> bool:
+        """What `write` says, called by the main process alone; every process waits for it."""
+        return distributed.all_gather_objects(distributed.is_main() and write())[0]
 
     def whole(self) -> AbstractContextManager[None]:
         """The whole model in the task for the block; every process must enter."""
@@ -138,12 +162,12 @@ class Session:
             sign = 1 if higher_is_better else -1
             better = self.best is None or sign * value > sign * self.best
             self.log(f"step {step}: validation {value:.4f}{', the best so far' if better else ''}")
+            write = partial(write_weights, self.task.model)
+            # Weights that could not be written are not the best: nobody could have them.
             if better and not math.isnan(value):
-                self.best, self.best_step = value, step
-                if distributed.is_main():
-                    self.checkpoints.save_best(step, value, partial(write_weights, self.task.model))
+                kept = self._on_main(lambda: self.checkpoints.save_best(step, value, write))
+                self.best, self.best_step = (value, step) if kept else (self.best, self.best_step)
         self._evaluated = step
-        distributed.barrier()
 
     def smaller_batches(self, error: OutOfMemoryError, position: Mapping[str, Any]) -> None:
         """After a batch that did not fit: halve the micro-batch and take the step once more.
@@ -185,6 +209,19 @@ class Session:
             yield
         finally:
             swap(self.task.model, self.average.module)
+
+
+def _flat(
+    values: Mapping[str, Any], path: str = "", leave_out: Collection[str] = ()
+) -> dict[str, Any]:
+    """Values of nested mappings by their dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{path}{name}.")
+        elif name not in leave_out:
+            found[path + name] = value
+    return found
 
 
 def prepare(model: X2VLM, config: TrainConfig) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from x2vlm.errors import CheckpointError
@@ -124,7 +125,8 @@ class Checkpoints:
             if state is not None:
                 torch.save(dict(state), beside / STATE)
             _write_manifest(beside)
-        except (OSError, RuntimeError) as error:  # torch.save turns a full disk into RuntimeError
+        # A full disk is a RuntimeError of torch.save, and an error of its own of safetensors.
+        except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(beside, ignore_errors=True)
             self.log(f"checkpoint {name} could not be written ({error}); training goes on with the "
                      "checkpoint before, free some space")  # fmt: skip

@@ -121,7 +121,7 @@ class Step:
             for name, loss in losses.items():
                 sums[name] = sums[name] + loss if name in sums else loss
         values, samples, asked = self._reduce(step, sums, batches, stop)
-        norm = self._update()
+        norm = self._update(step, batches)
         total = sum(self.task.weights.get(name, 1.0) * value for name, value in values.items())
         return Outcome({"loss": total, **values}, norm, samples, asked)
 
@@ -143,8 +143,10 @@ class Step:
         return {name: part.detach().float() for name, part in parts.items()}
 
     def _forward(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        # What is computed anew in the backward pass, or on cut weights, goes the usual way.
+        # What is computed anew in the backward pass, or on cut weights, goes the usual way, as does
+        # everything on a GPU, without watching every call.
         usual = self.config.checkpoint_gradients or self.config.shard or self.config.compile
+        usual = usual or self.device.type != "cpu"
         quick = nullcontext() if usual else products()
         # Weights that are cut are gathered block by block: their copies in half must not stay.
         with (
@@ -222,25 +224,33 @@ class Step:
         values = dict(zip(names, row[:-2], strict=True))
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
-            here = [name for name in broken if not math.isfinite(float(sums[name]))]
-            ids = ", ".join(str(i) for batch in batches for i in batch.ids)
-            where = f"samples of this step: {ids}" if here else "it arose on another process"
-            raise TrainingError(
-                f"step {step}, task {self.task.name}: loss {', '.join(broken)} is not finite "
-                f"({', '.join(f'{n}={values[n]}' for n in broken)}); {where}. Look at these "
-                "samples, lower train.lr or lengthen train.warmup; the last checkpoint is untouched"
-            )
+            here = any(not math.isfinite(float(sums[name])) for name in broken)
+            what = f"loss {', '.join(broken)} is not finite "
+            what += f"({', '.join(f'{n}={values[n]}' for n in broken)})"
+            raise self._not_finite(step, what, batches if here else ())
         return values, int(row[-2]), row[-1] > 0
 
-    def _update(self) -> float:
-        """Clip and step; the gradient norm before clipping."""
+    def _not_finite(self, step: int, what: str, batches: Sequence[Batch]) -> TrainingError:
+        ids = ", ".join(str(i) for batch in batches for i in batch.ids)
+        where = f"samples of this step: {ids}" if ids else "it arose on another process"
+        return TrainingError(
+            f"step {step}, task {self.task.name}: {what}; {where}. Look at these samples, lower "
+            "train.lr or lengthen train.warmup; the last checkpoint is untouched"
+        )
+
+    def _update(self, step: int, batches: Sequence[Batch]) -> float:
+        """Clip and step; the gradient norm before clipping. A gradient that is not finite stops
+        the run before it reaches the weights; in float16 the scaler leaves such a step out."""
         self.scaler.unscale_(self.optimiser)
         limit = self.config.clip if self.config.clip > 0 else math.inf
-        norm = nn.utils.clip_grad_norm_(self.trained, limit)
+        found = nn.utils.clip_grad_norm_(self.trained, limit)
+        norm = float(found.full_tensor() if isinstance(found, DTensor) else found)
+        if not (math.isfinite(norm) or self.scaler.is_enabled()):
+            raise self._not_finite(step, f"the gradient is not finite (norm {norm})", batches)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
-        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        return norm
 
 
 def _precision(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,7 +33,8 @@ class TrainResult:
     """step: where training stands; finished: whether that is the end (else it was asked to stop).
 
     best: the best validation value and best_step its step; None without validation. losses: the
-    last means logged. seconds: of this call; samples: over all processes.
+    last means logged. seconds: on the run, with earlier calls up to the checkpoint gone on from;
+    samples: of this call, over all processes.
     """
 
     step: int
@@ -53,6 +55,7 @@ def train(
     total_steps: int,
     validate: Callable[[], float] | None = None,
     higher_is_better: bool = True,
+    about: Mapping[str, Any] | None = None,
     log: Callable[[str], None] = LOG.info,
 ) -> TrainResult:
     """Train `task.model` for `total_steps` optimiser steps; resume when `folder` has a checkpoint.
@@ -60,14 +63,14 @@ def train(
     The model is left with the best weights by `validate` (called by every process), else with the
     averaged ones when config.ema is set, else with the last. On SIGTERM the state is saved and the
     result says finished=False. Writes checkpoints/, train.jsonl, tensorboard/ and loss.png below
-    `folder`, and to config.trackers.
+    `folder`, and to config.trackers. about: what else decides what is learned, as JSON values.
 
     Raises TrainingError when a loss is not finite or a batch does not fit in memory, ConfigError
-    when the folder holds a run with other settings.
+    when the folder holds a run with another `config` or `about`.
     """
-    begun, samples, stopping = time.perf_counter(), 0, False
+    samples, stopping, saved = 0, False, True
     log = log if distributed.is_main() else _say_nothing
-    session = Session(task, source, config, folder, log)
+    session = Session(task, source, config, folder, log, about)
     start = step = session.resume()
     batches = iter(source)
     save_every = config.save_every or _whole_epochs(source.steps_per_epoch)
@@ -78,7 +81,7 @@ def train(
             if validate and (due or end):
                 session.evaluate(step, validate, higher_is_better)
             if step > start and (end or stopping or (save_every and step % save_every == 0)):
-                session.save(step)
+                saved = session.save(step)
             if end or stopping:
                 break
             position = source.state_dict() if config.auto_batch else {}
@@ -98,12 +101,11 @@ def train(
     if end:
         session.finish()
     else:
-        log(f"asked to stop: saved at step {step} of {total_steps}; the same command goes on")
+        said = "saved at" if saved else "could not save"
+        log(f"asked to stop: {said} step {step} of {total_steps}; the same command goes on")
     task.model.eval()
-    if distributed.is_main():
-        progress.plot_losses(folder)
-    seconds = time.perf_counter() - begun
-    return TrainResult(step, end, session.best, session.best_step, meter.last, seconds, samples)
+    best = session.best, session.best_step
+    return TrainResult(step, end, *best, meter.last, session.seconds, samples)
 
 
 def _whole_epochs(steps: int) -> int:
@@ -152,6 +154,9 @@ def _meter(
         yield meter
     finally:
         meter.close()
+        if distributed.is_main():  # whatever ended the run: the curve may tell why
+            with progress.full_disk_is_no_end(log):
+                progress.plot_losses(folder)
 
 
 def _say_nothing(_: str) -> None:
