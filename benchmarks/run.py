@@ -31,7 +31,7 @@ from x2vlm.errors import ConfigError, DataError, NoFileError
 from x2vlm.model import checkpoint
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
-from x2vlm.train.trainer import train
+from x2vlm.train.trainer import TrainResult, train
 from x2vlm.types import Record
 
 log = logging.getLogger("x2vlm")
@@ -118,25 +118,26 @@ class Run:
         if stage.finished() and out.is_file():
             log.info("%s: trained already", self.folder)
             return out
-        started = time.monotonic()
         task = self.model.task(None)
         task.model.train()
-        result, unreadable = self._fit(task, records, settings)
+        about = {name: value for name, value in stage.key.items() if name != "train"}
+        result, unreadable = self._fit(task, records, settings, about)
         if not result.finished:
             raise KeyboardInterrupt
         if distributed.is_main():
             checkpoint.save(task.model, out, tokenizer=task.tokenizer.to_json())
             stage.finish(
-                seconds=time.monotonic() - started, steps=result.step, best=result.best,
+                seconds=result.seconds, steps=result.step, best=result.best,
                 skipped=[*files.skipped, *unreadable],
             )  # fmt: skip
         distributed.barrier()
         return out
 
     def _fit(
-        self, task: Task, records: Sequence[Record], settings: TrainConfig
-    ) -> tuple[Any, list[dict[str, str]]]:
-        """The result of training, and the records no process could read, each once."""
+        self, task: Task, records: Sequence[Record], settings: TrainConfig, about: Mapping[str, Any]
+    ) -> tuple[TrainResult, list[dict[str, str]]]:
+        """The result of training, and the records no process could read, each once. about: what
+        else decides it; a state of other data or weights is not gone on from."""
         source = RecordSource(
             task, records, settings, frames=self.plan.model.frames,
             on_error=self.plan.data.on_error,
@@ -146,7 +147,7 @@ class Run:
             assert settings.epochs is not None
             steps = max(1, round(settings.epochs * source.steps_per_epoch))
         result = train(
-            task, source, settings, self.folder, total_steps=steps, log=log.info,
+            task, source, settings, self.folder, total_steps=steps, about=about, log=log.info,
             validate=self._validation(task) if settings.eval_every else None,
             higher_is_better=self.benchmark.headline not in self.benchmark.lower_is_better,
         )  # fmt: skip

@@ -104,6 +104,18 @@ def test_other_settings_in_the_same_folder_are_refused(
     assert "give this run another name" in capsys.readouterr().err
 
 
+def test_training_that_was_killed_goes_on_with_its_own_data_alone(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words("refcoco_plus", world, tmp_path)
+    assert main(["train", *arguments]) == 0
+    (tmp_path / "run" / "train.done.json").unlink()  # as if killed behind the last checkpoint
+    assert main(["train", *arguments, "limit=3"]) == 1
+    assert "was made with other settings (data: " in capsys.readouterr().err
+    assert main(["train", *arguments]) == 0
+    assert "resumed from" in (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+
+
 def test_score_gives_the_records_numbers(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
