@@ -135,17 +135,15 @@ def _row(value: Any, source: str, key: str = "") -> Row:
 def _parse(text: str, path: Path, line: int | None = None) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        end = " at its end: the file is cut short" if error.pos >= len(text.rstrip()) - 1 else ""
+    except (ValueError, RecursionError) as error:  # also a number or a nesting beyond all measure
+        what = f"is no JSON that can be read ({error})"
+        if isinstance(error, json.JSONDecodeError):
+            short = error.pos >= len(text.rstrip()) - 1
+            cut = " at its end: the file is cut short" if short else ""
+            place = f"line {line or error.lineno} column {error.colno}"
+            what = f"is no JSON{cut} ({error.msg}, {place})"
         raise DataError(
-            f"is no JSON{end} ({error.msg}, line {line or error.lineno} column {error.colno})",
-            source=str(path) if line is None else f"{path}:{line}",
-            expected="JSON in UTF-8",
-            fix=AGAIN,
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number or a nesting beyond all measure
-        raise DataError(
-            f"is no JSON that can be read ({error})",
+            what,
             source=str(path) if line is None else f"{path}:{line}",
             expected="JSON in UTF-8",
             fix=AGAIN,
