@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.mini.home import mini_root
 from benchmarks.record import hardware, json_ready, packages, revision, sha256, write_atomically
-from benchmarks.weights import device_name, find_device
+from benchmarks.weights import device_name
 from x2vlm import distributed
 from x2vlm.config import Settings, TrainConfig
 from x2vlm.data.augment import COLOUR, RandAugment
@@ -33,7 +33,7 @@ from x2vlm.tasks import build_on
 from x2vlm.tasks.pretraining_data import Collate
 from x2vlm.train.mixed import MixedSource, Part
 from x2vlm.train.trainer import TrainResult, train
-from x2vlm.weights import ASSETS
+from x2vlm.weights import ASSETS, find_device
 
 log = logging.getLogger("x2vlm")
 

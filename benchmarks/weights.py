@@ -13,11 +13,10 @@ from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.plan import Plan
 from benchmarks.record import sha256
-from x2vlm.errors import ConfigError
 from x2vlm.model.x2vlm import count_parameters
 from x2vlm.tasks import build_on, task_class
 from x2vlm.tasks.base import Task
-from x2vlm.weights import ASSETS, find_weights, load_weights, new_model
+from x2vlm.weights import ASSETS, find_device, find_weights, load_weights, new_model
 
 
 class ModelOfRun:
@@ -94,16 +93,6 @@ class ModelOfRun:
         kind = names.get(self.plan.predict.precision)
         with torch.autocast(self.device.type, kind) if kind else nullcontext():
             yield
-
-
-def find_device(name: str) -> torch.device:
-    """ "auto" is a GPU when there is one. ConfigError when one is asked for in vain."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda, but torch finds no GPU; use device=cpu or device=auto")
-    return device
 
 
 def device_name(device: torch.device) -> str:

@@ -18,7 +18,7 @@ from x2vlm.explain import Box, Explanation, explain
 from x2vlm.model.x2vlm import X2VLM
 from x2vlm.tasks import build_on
 from x2vlm.types import Media, Prediction, Record
-from x2vlm.weights import find_weights, load_weights
+from x2vlm.weights import find_device, find_weights, load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,17 +40,9 @@ def load(name: str | Path, *, tokenizer: str = "", device: str = "cpu") -> Pretr
     "auto" is a GPU when there is one. Raises CheckpointError when the weights do not fit or a
     tokenizer is missing, ConfigError when there is no such device.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"device {device!r} cannot be used: {str(error).splitlines()[0]}\n"
-            "  to do: use 'cpu', or 'auto'"
-        ) from error
+    place = find_device(device)
     model, text = load_weights(find_weights(name), tokenizer=tokenizer)
-    return Pretrained(model.to(device).eval(), text)
+    return Pretrained(model.to(place).eval(), text)
 
 
 class Pretrained:

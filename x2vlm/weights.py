@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from x2vlm.data.text import Tokenizer, load_tokenizer
 from x2vlm.errors import CheckpointError, ConfigError, unknown
 from x2vlm.model import checkpoint
@@ -14,6 +16,19 @@ from x2vlm.model.config import PRESETS
 from x2vlm.model.x2vlm import X2VLM
 
 ASSETS = Path(__file__).parent / "assets"
+
+
+def find_device(name: str) -> torch.device:
+    """ "auto" is a GPU when there is one. ConfigError for a device that cannot be used."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device {name!r} cannot be used: {str(error).splitlines()[0]}\n"
+            "  to do: use 'cpu', or 'auto'"
+        ) from error
 
 
 def find_weights(name: str | Path, folder: Path = ASSETS) -> Path:
