@@ -159,6 +159,9 @@ def report(plan: AblationPlan, words: Sequence[str]) -> str:
     if table is None:
         return "no record yet, so no table"
     steps = "" if plan.steps is None else f", {plan.steps} steps each"
+    if plan.steps is not None and plan.places_first:
+        steps += f" ({plan.steps - plan.places_first} where no places are learned)"
+    tuned = "own" if plan.fine_tune_steps is None else f"{plan.fine_tune_steps} steps of"
     chance = [
         f"{column.benchmark} {column.metric} {column.scale * column.chance:.1f}"
         for column in table.columns
@@ -167,8 +170,8 @@ def report(plan: AblationPlan, words: Sequence[str]) -> str:
     text = "\n".join([
         "# Ablation of the pre-training", "",
         f"`x2vlm run {' '.join(words)}`", "",
-        f"Pre-training by `{plan.pretrain}`{steps}; then every benchmark's own fine-tuning; seeds "
-        f"{', '.join(map(str, plan.seeds))} for both. Chance: {', '.join(chance) or 'unknown'}.",
+        f"Pre-training by `{plan.pretrain}`{steps}; then every benchmark's {tuned} fine-tuning; "
+        f"seeds {', '.join(map(str, plan.seeds))} for both. Chance: {', '.join(chance) or 'unknown'}.",
         "", to_markdown(table),
     ])  # fmt: skip
     write_atomically(plan.folder / "ablation.md", text)
