@@ -171,7 +171,8 @@ def report(plan: AblationPlan, words: Sequence[str]) -> str:
         "# Ablation of the pre-training", "",
         f"`x2vlm run {' '.join(words)}`", "",
         f"Pre-training by `{plan.pretrain}`{steps}; then every benchmark's {tuned} fine-tuning; "
-        f"seeds {', '.join(map(str, plan.seeds))} for both. Chance: {', '.join(chance) or 'unknown'}.",
+        f"seeds {', '.join(map(str, plan.seeds))} for both. "
+        f"Chance: {', '.join(chance) or 'unknown'}.",
         "", to_markdown(table),
     ])  # fmt: skip
     write_atomically(plan.folder / "ablation.md", text)
