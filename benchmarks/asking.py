@@ -16,8 +16,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.base import Benchmark
 from benchmarks.plan import Plan
 from benchmarks.predictions import Key, Writer, keys, merge
@@ -110,7 +108,7 @@ class Asking:
             workers=self.plan.predict.workers, frames=frames,
             on_error=self.plan.data.on_error, skipped=skipped,
         )  # fmt: skip
-        with torch.inference_mode(), task.evaluating(), self.model.autocast():
+        with task.evaluating(), self.model.autocast():
             for row in task.predict(loader):
                 if writer.done.isdisjoint(keys(row)):
                     writer.write(row)

@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.base import Benchmark
 from benchmarks.download import table
 from benchmarks.facts import load
-from benchmarks.record import write_atomically
 from benchmarks.registry import NAMES, get
+from x2vlm.writing import write_atomically
 
 WORDS = json.loads(Path(__file__).with_name("suites").joinpath("cards.json").read_text("utf-8"))
 FILES: dict[str, str] = WORDS["files"]

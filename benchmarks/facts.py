@@ -19,10 +19,10 @@ from typing import Any
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
-from benchmarks.record import write_atomically
 from benchmarks.registry import NAMES, get
 from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Record
+from x2vlm.writing import write_atomically
 
 FOLDER = Path(__file__).with_name("facts")
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.mini.home import mini_root
-from benchmarks.record import hardware, json_ready, packages, revision, sha256, write_atomically
+from benchmarks.record import hardware, json_ready, packages, revision, sha256
 from benchmarks.weights import device_name
 from x2vlm import distributed
 from x2vlm.config import Settings, TrainConfig
@@ -34,6 +34,7 @@ from x2vlm.tasks.pretraining_data import Collate
 from x2vlm.train.mixed import MixedSource, Part
 from x2vlm.train.trainer import TrainResult, train
 from x2vlm.weights import ASSETS, find_device
+from x2vlm.writing import write_atomically
 
 log = logging.getLogger("x2vlm")
 
@@ -171,15 +172,16 @@ def pretrain(plan: PretrainPlan) -> Path:
         seed=plan.train.seed, micro_batch=plan.train.micro_batch or 0,
         matching_until=plan.matching_until,
     )  # fmt: skip
+    about = _about(plan)
     try:
         result = train(task, source, plan.train, folder, total_steps=plan.train.steps,
-                       about=_about(plan), log=log.info)  # fmt: skip
+                       about=about, log=log.info)  # fmt: skip
     finally:
         source.write_report(folder)
     if not result.finished:
         raise KeyboardInterrupt
     if distributed.is_main():
-        _write(plan, task.model, tokenizer, out, result)
+        _write(plan, task.model, tokenizer, out, result, about["init"])
     distributed.barrier()
     return out
 
@@ -270,9 +272,9 @@ def _about(plan: PretrainPlan) -> dict[str, Any]:
         del about[name]
     for row in about["streams"].values():
         del row["workers"], row["max_bad"]
-    files = {name: Path(about[name]).name for name in ("init_vision", "init_text")}
+    about |= {name: Path(about[name]).name for name in ("init_vision", "init_text")}
     about["loss_weights"] = sorted(about["loss_weights"].items())  # compared as a whole
-    return {**about, **files, "init": sha256(Path(plan.init)) if plan.init else None}
+    return about | {"init": sha256(Path(plan.init)) if plan.init else None}
 
 
 def _decisive(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,17 +284,17 @@ def _decisive(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(
-    plan: PretrainPlan, model: X2VLM, tokenizer: Tokenizer, out: Path, result: TrainResult
-) -> None:
-    """The weights in half precision, and beside them how they were made."""
+    plan: PretrainPlan, model: X2VLM, tokenizer: Tokenizer, out: Path, result: TrainResult,
+    init: str | None,
+) -> None:  # fmt: skip
+    """The weights in half precision, and beside them how they were made. init: `_about`'s hash."""
     checkpoint.save(model, out, tokenizer=tokenizer.to_json(), dtype=torch.float16)
     made: dict[str, Any] = {
         "weights": out.name, "sha256": sha256(out), "parameters": count_parameters(model),
         "plan": plan.to_dict(), "losses": dict(result.losses), "seconds": round(result.seconds),
         "revision": revision(), "packages": packages(),
         "hardware": hardware(model.device.type, device_name(model.device)),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "init": _about(plan)["init"],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"), "init": init,
     }  # fmt: skip
     text = json.dumps(json_ready(made), indent=1, allow_nan=False)
     write_atomically(out.with_suffix(".json"), text + "\n")

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.metrics.stats import Measure, Scores
 from x2vlm.errors import RecordError
+from x2vlm.writing import write_atomically
 
 SCHEMA = 1
 PACKAGES = ("x2vlm", "torch", "transformers", "datasets", "pycocoevalcap", "pandas", "hydra-core",
@@ -107,17 +108,6 @@ class ResultRecord:
         if not isinstance(row, dict):
             raise RecordError(f"{path}: a record is a JSON object, this is {type(row).__name__}")
         return cls.from_json(row, str(path))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text to a file beside `path`, flush it to disk, and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def sha256(path: Path) -> str:

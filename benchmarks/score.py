@@ -141,7 +141,8 @@ def score_file(
     rows = (row for one in loaded for row in one.predictions)
     lenient = limit is not None or files.skipped or any(one.extra == "ignore" for one in loaded)
     if extra not in (None, *get_args(Extra)):
-        raise ConfigError(unknown("value of extra", str(extra), get_args(Extra)))
+        what = unknown("value", str(extra), get_args(Extra))
+        raise ConfigError(f"extra is {' or '.join(get_args(Extra))}: {what}")
     chosen: Extra = extra or ("ignore" if lenient else "raise")
     try:
         joined, ignored = _joined(benchmark, records, rows, chosen)

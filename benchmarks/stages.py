@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import json_ready, write_atomically
+from benchmarks.record import json_ready
 from x2vlm.errors import ConfigError
+from x2vlm.writing import write_atomically
 
 
 def digest(value: Any) -> str:

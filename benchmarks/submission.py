@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.predictions import join
-from benchmarks.record import write_atomically
 from benchmarks.suites.nlvr2 import LABELS
 from x2vlm.errors import ConfigError, PredictionError, unknown
 from x2vlm.types import Prediction, Record
+from x2vlm.writing import write_atomically
 
 
 def write_submission(

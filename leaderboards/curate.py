@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import write_atomically
 from leaderboards.boards import HUNDREDS
 from leaderboards.published import FIELDS, FOLDER
 from x2vlm.errors import DataError
+from x2vlm.writing import write_atomically
 
 Row = dict[str, str]
 _SIZE = re.compile(r"([\d.]+)([MB])")

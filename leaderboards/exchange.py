@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
-from benchmarks.record import ResultRecord, write_atomically
+from benchmarks.record import ResultRecord
 from benchmarks.registry import BENCHMARKS
 from leaderboards.aggregate import Refusal, long_table
 from leaderboards.runs import Run
 from leaderboards.sample_data import items_of, slug
 from x2vlm.errors import RecordError
+from x2vlm.writing import write_atomically
 
 HUB_TASKS = {
     "retrieval": "image-text-retrieval",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from benchmarks.record import write_atomically
 from leaderboards.sample_data import slug
 from x2vlm.draw import sheet, text_pictures
 from x2vlm.errors import RecordError
+from x2vlm.writing import write_atomically
 
 if TYPE_CHECKING:
     from PIL import Image

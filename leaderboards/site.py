@@ -14,7 +14,6 @@ from typing import Any
 
 import jinja2
 
-from benchmarks.record import write_atomically
 from leaderboards import pages
 from leaderboards.board import BoardTable, boards_of
 from leaderboards.difference import differences
@@ -24,6 +23,7 @@ from leaderboards.runs import Run
 from leaderboards.sample_data import data_key, slug, write_data_set
 from leaderboards.thumbnails import Thumbnails
 from x2vlm.errors import RecordError
+from x2vlm.writing import write_atomically
 
 ASSETS = Path(__file__).parent / "assets"
 COPIED = ("site.css", "samples.css", "theme.js", "table.js", "samples.js", "draw.js", "icon.svg")

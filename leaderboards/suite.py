@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.record import ResultRecord, write_atomically
+from benchmarks.record import ResultRecord
 from leaderboards.aggregate import Refusal, long_table
+from x2vlm.writing import write_atomically
 
 COLUMNS = ("benchmark", "split", "metric", "value", "n", "standard_error", "chance", "floor",
            "floor_met", "protocol", "model", "seed", "flags")  # fmt: skip

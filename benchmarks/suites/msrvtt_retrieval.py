@@ -59,7 +59,7 @@ def _official(
 ) -> Iterator[Record]:
     """Records of the chosen videos, their captions from the official sentence table."""
     path = files.find("data", OFFICIAL)
-    texts = _sentences(files, path)
+    texts = _sentences(path)
 
     def make(row: Row) -> Record:
         id_ = row.text("video_id")
@@ -70,11 +70,10 @@ def _official(
     return each(files, chosen, make)
 
 
-def _sentences(files: Files, path: Path) -> Mapping[str, list[str]]:
-    texts: dict[str, list[str]] = {}
-    for row in read_rows(files, path, table="sentences"):
+def _sentences(path: Path) -> Mapping[str, list[str]]:
+    value, texts = read_json(path), dict[str, list[str]]()
+    for row in table_rows(value, path, "sentences"):
         texts.setdefault(row.text("video_id"), []).append(row.text("caption"))
-    value = read_json(path)
     listed = value.get("videos") if isinstance(value, Mapping) else None
     known = index(table_rows(listed, path), "video_id") if listed else texts
     for id_ in texts.keys() - known.keys():

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import write_atomically
 from leaderboards.aggregate import read_records
 from leaderboards.board import ABLATION, BoardTable, boards_of
 from leaderboards.export import to_csv, to_markdown
@@ -16,6 +15,7 @@ from x2vlm.cli.jobs import Job, processes, run_jobs
 from x2vlm.cli.suite import PREFIX, suite_names
 from x2vlm.config import Settings
 from x2vlm.errors import ConfigError, unknown
+from x2vlm.writing import write_atomically
 
 SHOWN = ("dirty", "limited")
 """flags of records that the table shows, each with its mark"""

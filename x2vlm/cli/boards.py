@@ -56,7 +56,7 @@ def _states(settings: Mapping[str, str]) -> tuple[str, ...]:
 
 def write(table: BoardTable, kind: str, folder: Path) -> Path:
     """One board as a file: FOLDER/SUITE-BOARD.FORMAT."""
-    from benchmarks.record import write_atomically
+    from x2vlm.writing import write_atomically
 
     suffix, to_text = FORMATS[kind]
     path = folder / f"{table.suite}-{table.board.name}{suffix}"
@@ -67,10 +67,10 @@ def write(table: BoardTable, kind: str, folder: Path) -> Path:
 def compare(words: Sequence[str]) -> int:
     """Compare runs, or folders of runs, sample by sample: x2vlm compare A B."""
     from benchmarks.mini.home import data_root
-    from benchmarks.record import write_atomically
     from leaderboards import compare as statistics
     from leaderboards.aggregate import find_records
     from leaderboards.runs import compare_runs, open_run
+    from x2vlm.writing import write_atomically
 
     plain, settings = split_words(words)
     take(settings, "seed", "out")
@@ -164,10 +164,10 @@ def write_site(
 def export(words: Sequence[str]) -> int:
     """Write runs as others read them: lm-eval's results and samples, a model card's block."""
     from benchmarks.mini.home import data_root
-    from benchmarks.record import write_atomically
     from leaderboards.aggregate import find_records
     from leaderboards.exchange import model_index, write_harness
     from leaderboards.runs import open_run
+    from x2vlm.writing import write_atomically
 
     plain, settings = split_words(words)
     take(settings, "out", "name", "allow")

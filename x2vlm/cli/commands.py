@@ -131,9 +131,6 @@ def score(words: list[str]) -> int:
     for name in ("limit", "languages", "extra", "labels"):
         if name in scoring:
             raise ConfigError(f"scoring.{name} is no option of a metric; see x2vlm score --help")
-    extra = settings.get("extra")
-    if extra not in (None, "raise", "ignore"):
-        raise ConfigError(f"extra is raise or ignore, not {extra!r}")
     benchmark = get(settings["benchmark"])
     given = load_layout(settings["layout"]).get(benchmark.name, {}) if "layout" in settings else {}
     files = Files(Path(settings["data"]), {**given, **files_given}, on_error(settings))
@@ -141,7 +138,8 @@ def score(words: list[str]) -> int:
     result, files = score_fitting(
         benchmark, split, Path(settings["predictions"]), files,
         languages=listed(settings, "languages", "language", benchmark.languages) or None,
-        limit=whole(settings, "limit") if "limit" in settings else None, extra=extra, **scoring,
+        limit=whole(settings, "limit") if "limit" in settings else None,
+        extra=settings.get("extra"), **scoring,
     )  # fmt: skip
     for note in files.notes:
         print(f"note: {note}", file=sys.stderr)

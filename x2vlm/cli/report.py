@@ -10,10 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.record import ResultRecord, json_ready, write_atomically
+from benchmarks.record import ResultRecord, json_ready
 from x2vlm import distributed
 from x2vlm.config import Settings
 from x2vlm.errors import Error
+from x2vlm.writing import write_atomically
 
 
 @contextmanager

@@ -27,9 +27,13 @@ PLAIN = (Tensor, torch.nn.Parameter)
 """types whose memory an operator may read; weights cut over processes are none of them"""
 
 
-def products() -> AbstractContextManager[object]:
-    """The context in which linear layers are quick: `with products(): …`, backward included."""
-    return OneDNN() if hasattr(torch.ops.mkldnn, "_linear_pointwise") else nullcontext()
+def products(device: torch.device | str = "cpu") -> AbstractContextManager[object]:
+    """The context in which linear layers are quick: `with products(): …`, backward included.
+
+    On a GPU it does nothing: watching every call of torch takes time that a GPU waits for.
+    """
+    here = torch.device(device).type == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return OneDNN() if here else nullcontext()
 
 
 class OneDNN(TorchFunctionMode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,11 +24,9 @@ def predicting(device: torch.device | str) -> Iterator[None]:
     """How a task computes on `device`: without gradients, on a CPU with quick products.
 
     Not `inference_mode`: in it autocast converts every weight anew at every use, an eighth of
-    re-ranking in bfloat16. No quick products on a GPU: they watch every call of torch, and the
-    host is what a GPU waits for.
+    re-ranking in bfloat16.
     """
-    quick = products() if torch.device(device).type == "cpu" else nullcontext()
-    with torch.inference_mode(False), torch.no_grad(), quick:
+    with torch.inference_mode(False), torch.no_grad(), products(device):
         yield
 
 

@@ -16,6 +16,7 @@ from x2vlm.data.streams import Stream, StreamLoader
 from x2vlm.errors import ConfigError
 from x2vlm.tasks.pretraining_data import Collate
 from x2vlm.types import Batch
+from x2vlm.writing import write_atomically
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,8 @@ class MixedSource:
         """What this process has read so far, rows that were bad by name: FOLDER/rows.json, of
         further processes rows-RANK.json."""
         rank, rows = distributed.rank(), {n: asdict(one.report) for n, one in self.loaders.items()}
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / (f"rows-{rank}.json" if rank else "rows.json")
-        beside = path.with_suffix(".partial")
-        beside.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(path)
+        write_atomically(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         """Position after the last step handed out."""

@@ -17,6 +17,7 @@ import torch
 
 from x2vlm.errors import ConfigError, unknown
 from x2vlm.train.step import Outcome
+from x2vlm.writing import write_atomically
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -42,9 +43,8 @@ class JsonLines:
     def __init__(self, folder: Path, step: int) -> None:
         path = folder / METRICS
         kept = [row for row in read_metrics(folder) if row["step"] <= step]
-        beside = path.with_name(f".{METRICS}")  # a kill in between leaves the history as it was
-        beside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        beside.replace(path)
+        # A kill in between leaves the history as it was.
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = path.open("a", encoding="utf-8")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

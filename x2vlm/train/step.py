@@ -143,11 +143,9 @@ class Step:
         return {name: part.detach().float() for name, part in parts.items()}
 
     def _forward(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        # What is computed anew in the backward pass, or on cut weights, goes the usual way, as does
-        # everything on a GPU, without watching every call.
+        # What is computed anew in the backward pass, or on cut weights, goes the usual way.
         usual = self.config.checkpoint_gradients or self.config.shard or self.config.compile
-        usual = usual or self.device.type != "cpu"
-        quick = nullcontext() if usual else products()
+        quick = nullcontext() if usual else products(self.device)
         # Weights that are cut are gathered block by block: their copies in half must not stay.
         with (
             quick,
