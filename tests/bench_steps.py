@@ -1,22 +1,28 @@
 """What a whole training step of the trainer costs on a GPU: samples per second, how much of the
-card's peak the model's own arithmetic reaches (MFU), peak memory, and the largest batch that fits.
+card's peak the model's own arithmetic reaches (MFU), what the rest is spent on, peak memory, and
+the largest batch that fits.
 
-    python -m tests.bench_steps [--sizes base large] [--peak 989] [--out FILE]
+    python -m tests.bench_steps [--sizes base large] [--compile] [--batches 1 4] [--peak 989]
 
 Steps are the trainer's (bfloat16 autocast, clipping, AdamW) on random inputs that wait on the
 device, so reading and decoding are left out. The arithmetic is counted by torch's FlopCounterMode
-over one forward and backward pass. Texts have 13 tokens on average.
+over one forward and backward pass. Texts have 13 tokens on average. "GPU busy" and what it is busy
+with are from torch's profiler: the rest of a step the GPU waits for the host, which sends it the
+operators of the column of that name one by one (compiled layers count as one each way).
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.bench_inputs import Bench
@@ -26,12 +32,19 @@ from x2vlm.errors import TrainingError
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.pretraining import Pretraining
 from x2vlm.tasks.retrieval import Retrieval
+from x2vlm.train.session import prepare
 from x2vlm.train.step import Step
 from x2vlm.types import Batch
 
-HEAD = ["step", "batch", "samples/s", "TFLOP a step", "MFU", "peak GB", "largest batch"]
+HEAD = ["step", "batch", "samples/s", "TFLOP a step", "MFU", "operators", "GPU busy", "products",
+        "attention", "peak GB", "largest batch"]  # fmt: skip
 H100 = 989.0
 """TFLOP/s, dense bfloat16, as NVIDIA states for H100 and H200 (SXM)"""
+KERNELS = {
+    "products": ("gemm", "nvjet", "cutlass", "xmma", "splitk"),
+    "attention": ("attention", "fmha", "flash"),
+}
+"""what the names of CUDA kernels hold; attention is looked for first"""
 
 
 def image_batch(bench: Bench, task: Task, count: int) -> Batch:
@@ -58,71 +71,142 @@ def region_batch(bench: Bench, task: Task, count: int) -> Batch:
     return made.to(bench.device)
 
 
-def measure(
-    bench: Bench, name: str, task: Task, batch_of: Callable[[Bench, Task, int], Batch],
-    count: int, peak: float,
-) -> list[str]:  # fmt: skip
-    """One line of the table."""
-    config = TrainConfig(steps=1, batch_size=count, precision="bfloat16", deterministic=False)
-    step = Step(task, config, lambda _: None)
-    task.model.train()
-    batch = batch_of(bench, task, count)
+def steps(bench: Bench, size: str) -> Mapping[str, tuple[Task, Callable[..., Batch], int]]:
+    """What is measured: name, task, its batches, and samples in the smallest of them."""
+    count = {"base": 128, "large": 64}.get(size, 4)
+    heads = "contrastive", "matching", "box", "mlm"
+    pretraining = Pretraining(bench.model(224, *heads), None)  # type: ignore[arg-type]
+    retrieval = Retrieval(bench.model(384, *heads[:2]), None)  # type: ignore[arg-type]
+    return {
+        "pre-training, images, 224 px": (pretraining, image_batch, count),
+        "pre-training, regions, 224 px": (pretraining, region_batch, count),
+        "retrieval, 384 px": (retrieval, image_batch, count // 2),
+    }
 
-    def seconds(given: Batch, times: int) -> float:
-        step(0, 1.0, [given])
-        torch.cuda.synchronize()
+
+class Operators(TorchDispatchMode):
+    """Counts what is handed to the device: every operator that makes or changes numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """A view is none; what else has a name in torch is one."""
+        del types
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+class Measured:
+    """The trainer's step of a task, on batches that `batch_of` makes in any size."""
+
+    def __init__(
+        self, bench: Bench, task: Task, batch_of: Callable[..., Batch], compiled: bool
+    ) -> None:
+        config = TrainConfig(
+            steps=1, precision="bfloat16", deterministic=False, compile=compiled, warmup=0
+        )
+        prepare(task.model, config)
+        self.step, self.compiled = Step(task, config, lambda _: None), compiled
+        self.cuda = bench.device == "cuda"
+        self.batch_of = partial(batch_of, bench, task)
+
+    def run(self, batch: Batch, times: int) -> float:
+        """Take steps, to their end on the device; the seconds of all."""
         started = time.perf_counter()
         for number in range(times):
-            step(number + 1, 1.0, [given])
-        torch.cuda.synchronize()
-        return (time.perf_counter() - started) / times
+            self.step(number, 1.0, [batch])
+        if self.cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
 
-    torch.cuda.reset_peak_memory_stats()
-    each = seconds(batch, 8)
-    memory = torch.cuda.max_memory_allocated() / 2**30
-    with FlopCounterMode(display=False) as counter:
-        step(0, 1.0, [batch])
-    work = counter.get_total_flops() / 1e12
-    largest = count
-    try:
-        while largest < 64 * count:
-            seconds(batch_of(bench, task, 2 * largest), 1)
-            largest *= 2
-    except (TrainingError, torch.OutOfMemoryError):
-        torch.cuda.empty_cache()
-    return [name, str(count), f"{count / each:.0f}", f"{work:.1f}", f"{work / each / peak:.0%}",
-            f"{memory:.1f}", f"{largest}"]  # fmt: skip
+    def work(self, batch: Batch) -> tuple[float, str]:
+        """TFLOP and operators of a step; compiled layers cannot be watched."""
+        with FlopCounterMode(display=False) as counter:
+            self.run(batch, 1)
+        with Operators() as operators:
+            self.run(batch, 1)
+        return counter.get_total_flops() / 1e12, "—" if self.compiled else str(operators.count)
+
+    def busy(self, batch: Batch, each: float) -> list[str]:
+        """Which part of `each` seconds a step keeps the GPU busy, in all and by kind of kernel."""
+        if not self.cuda:
+            return ["—"] * (1 + len(KERNELS))
+        with profile(activities=[ProfilerActivity.CUDA]) as told:
+            self.run(batch, 3)
+        found = dict.fromkeys(("all", *KERNELS), 0.0)
+        for event in told.events() or ():
+            if event.device_type != torch.autograd.DeviceType.CUDA or event.is_user_annotation:
+                continue
+            spent, name = event.self_device_time_total / 1e6 / 3, event.name.lower()
+            found["all"] += spent
+            for kind in reversed(KERNELS):
+                if any(part in name for part in KERNELS[kind]):
+                    found[kind] += spent
+                    break
+        return [f"{spent / each:.0%}" for spent in found.values()]
+
+    def largest(self, fits: int) -> str:
+        """The largest batch in memory, found by doubling one that fits."""
+        most = 64 * fits
+        try:
+            while fits < most:
+                self.run(self.batch_of(2 * fits), 1)
+                fits *= 2
+        except (TrainingError, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        return str(fits)
+
+    def line(self, name: str, count: int, peak: float, last: bool) -> list[str]:
+        """One line of the table; last: find the largest batch as well."""
+        batch = self.batch_of(count)
+        self.run(batch, 2)
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+        times = 8 if self.cuda else 1
+        each = self.run(batch, times) / times
+        memory = f"{torch.cuda.max_memory_allocated() / 2**30:.1f}" if self.cuda else "—"
+        work, operators = self.work(batch)
+        return [
+            name, str(count), f"{count / each:.0f}", f"{work:.2f}", f"{work / each / peak:.0%}",
+            operators, *self.busy(batch, each), memory,
+            self.largest(count) if last and self.cuda else "—",
+        ]  # fmt: skip
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print the table line by line, and write it to --out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["base", "large"])
-    parser.add_argument("--peak", type=float, default=H100, help="TFLOP/s of the card")
+    parser.add_argument("--compile", action="store_true", help="with train.compile=true as well")
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4],
+                        help="times the smallest batch: 128 for base, 64 for large")  # fmt: skip
+    parser.add_argument("--peak", type=float, default=H100, help="TFLOP/s of the device")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(arguments)
-    if not torch.cuda.is_available():
-        sys.exit("bench_steps measures a GPU, and there is none; on a CPU: python -m tests.bench")
-    lines = []
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    lines = [HEAD]
+    print(" | ".join(HEAD))
     for size in given.sizes:
-        bench, count = Bench(size, False, "cuda"), 128 if size == "base" else 64
-        heads = "contrastive", "matching", "box", "mlm"
-        pretraining = Pretraining(bench.model(224, *heads), None)  # type: ignore[arg-type]
-        retrieval = Retrieval(bench.model(384, *heads[:2]), None)  # type: ignore[arg-type]
-        for what, task, batch_of, size_of in (
-            ("pre-training, images, 224 px", pretraining, image_batch, count),
-            ("pre-training, regions, 224 px", pretraining, region_batch, count),
-            ("retrieval, 384 px", retrieval, image_batch, count // 2),
-        ):
-            line = measure(bench, f"{size}: {what}", task, batch_of, size_of, given.peak)
-            lines.append(line)
-            print(line, flush=True)
-    cells = [HEAD, ["---"] * len(HEAD), *lines]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+        bench = Bench(size, False, device)
+        for what, (task, batch_of, smallest) in steps(bench, size).items():
+            for compiled in (False, True) if given.compile else (False,):
+                measured = Measured(bench, task, batch_of, compiled)
+                name = f"{size}: {what}{', compiled' * compiled}"
+                for times in given.batches:
+                    last = times == given.batches[-1]
+                    lines.append(measured.line(name, times * smallest, given.peak, last))
+                    print(" | ".join(lines[-1]), flush=True)
     if given.out:
-        where = f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-        given.out.write_text(f"{where}\n\n{table}\n", encoding="utf-8")
+        where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+        head, *rows = (f"| {' | '.join(row)} |" for row in lines)
+        table = "\n".join([head, "|---" * len(HEAD) + "|", *rows])
+        told = f"{where}, torch {torch.__version__}\n\n{table}\n"
+        given.out.write_text(told, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

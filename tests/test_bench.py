@@ -10,6 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests import bench_steps
 from tests.bench import _captions
 from tests.bench_coco import COCO_HEAD, Shape, costs, duration, image_flop, pair_flop
 from tests.bench_table import HEAD
@@ -103,3 +104,19 @@ def test_captions_that_differ_are_searched_again_without_rounding() -> None:
     assert _captions(model, image_BVD, search, found, found) == "3 of 3 captions equal"
     told = _captions(model, image_BVD, search, found, other)
     assert told == "2 of 3 captions equal, 3 of 3 in float64"
+
+
+def test_steps_are_measured_in_every_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "steps.md"
+    bench_steps.main(["--sizes", "tiny", "--batches", "1", "--out", str(page)])
+    head, *rows = (line.split(" | ") for line in capsys.readouterr().out.splitlines())
+    assert head == bench_steps.HEAD
+    assert [row[0].split(", ")[0] for row in rows] == [
+        "tiny: pre-training", "tiny: pre-training", "tiny: retrieval"
+    ]  # fmt: skip
+    assert page.read_text(encoding="utf-8").count("\n| tiny") == 3
+    for row in rows:
+        assert len(row) == len(head)
+        assert all(float(row[head.index(name)]) > 0 for name in ("samples/s", "operators"))

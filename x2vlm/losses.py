@@ -64,12 +64,11 @@ def hard_negatives(
     similarity = (image_BE @ text_BE.t() / temperature).float()
     group_B = torch.arange(len(image_BE), device=image_BE.device) if group_B is None else group_B
     same = group_B[:, None] == group_B
-    own = torch.arange(len(group_B), device=group_B.device)
-    alone = same.all(1)
+    itself = torch.eye(len(group_B), dtype=torch.bool, device=group_B.device)
+    alone = same.all(1, keepdim=True) & itself
 
     def draw(rows: Tensor) -> Tensor:
-        weights = (rows.softmax(1) + 1e-5).masked_fill(same, 0)
-        weights[alone, own[alone]] = 1
+        weights = (rows.softmax(1) + 1e-5).masked_fill(same, 0).masked_fill(alone, 1)
         return torch.multinomial(weights, 1)[:, 0]
 
     return draw(similarity.t()), draw(similarity)

@@ -6,13 +6,15 @@ memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 def additive_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:
@@ -32,25 +34,41 @@ def additive_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:
     return hidden[:, None, None] if mask.dim() == 2 else hidden[:, None]
 
 
-class DropPath(nn.Module):
-    """Drops a residual branch with probability `rate` in training, and scales what is kept.
+def drop_path(rate: float, layers: int, branches: int, units: int, device: torch.device) -> Tensor:
+    """What the residual branches of all layers are multiplied by, (layers, branches, units).
 
-    axis: the axis along which branches are dropped independently: 0 for samples (vision);
-    1 for token positions, shared by the batch (text; so does the official code).
+    0 with a probability that rises linearly from 0 at the first layer to `rate` at the last, else
+    1 / (1 - probability). Drawn at once, outside of the layers: these are then alike, and one
+    compilation serves all of them.
+    """
+    rate_K11 = torch.linspace(0, rate, layers, device=device)[:, None, None]
+    return (torch.rand(layers, branches, units, device=device) >= rate_K11) / (1 - rate_K11)
+
+
+class Tower(nn.Module):
+    """Layers that run one after the other, and how they do in training.
+
+    gradient_checkpointing: what a layer computes is computed anew in the backward pass, to save
+    memory. compiled: layers are compiled by torch, one compilation for all of a kind.
     """
 
-    def __init__(self, rate: float, axis: int = 0) -> None:
-        super().__init__()
-        self.rate, self.axis = rate, axis
+    gradient_checkpointing = False
+    compiled = False
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """The branch, or zeros."""
-        if not self.training or self.rate == 0:
-            return x_BLD
-        shape = [1, 1, 1]
-        shape[self.axis] = x_BLD.shape[self.axis]
-        keep = torch.rand(shape, device=x_BLD.device) >= self.rate
-        return x_BLD * keep.to(x_BLD.dtype) / (1 - self.rate)
+    def run(self, layer: nn.Module, *given: object) -> Tensor:
+        """layer(*given), plainly when the model is evaluated."""
+        forward: Callable[..., Tensor] = layer
+        if self.training and self.compiled:
+            forward = partial(_compiled(type(layer).forward), layer)
+        if self.training and self.gradient_checkpointing:
+            recomputed: Tensor = checkpoint(forward, *given, use_reentrant=False)
+            return recomputed
+        return forward(*given)
+
+
+@cache
+def _compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return torch.compile(forward)
 
 
 class Cache:
@@ -210,7 +228,6 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=eps)
         self.drop = nn.Dropout(dropout)
-        self.drop_path = DropPath(0.0, axis=1)
 
     def split(self, x_BLD: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, N, U)."""
@@ -221,13 +238,20 @@ class Attention(nn.Module):
         key = self.split(self.key(source_BSD)).transpose(1, 2)
         return key, self.split(self.value(source_BSD)).transpose(1, 2)
 
-    def finish(self, context_BLNU: Tensor, residual_BLD: Tensor) -> Tensor:
-        """Output layer, dropout, residual, LayerNorm."""
+    def finish(
+        self, context_BLNU: Tensor, residual_BLD: Tensor, kept_L: Tensor | None = None
+    ) -> Tensor:
+        """Output layer, dropout, residual, LayerNorm. kept_L: see `Layer.forward`."""
         out_BLD = self.drop(self.out(context_BLNU.flatten(2)))
-        return self.norm(self.drop_path(out_BLD) + residual_BLD)
+        return self.norm(_kept(out_BLD, kept_L) + residual_BLD)
 
     def forward(
-        self, text_BLD: Tensor, mask: Tensor | None, cache: Cache | None, layer: int
+        self,
+        text_BLD: Tensor,
+        mask: Tensor | None,
+        cache: Cache | None,
+        layer: int,
+        kept_L: Tensor | None = None,
     ) -> Tensor:
         """Self-attention; with a cache the tokens also see all earlier ones."""
         query = self.split(self.query(text_BLD)).transpose(1, 2)
@@ -236,14 +260,18 @@ class Attention(nn.Module):
             key, value = cache.extend(layer, key, value)
         p = self.dropout if self.training else 0.0
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)
-        return self.finish(context.transpose(1, 2), text_BLD)
+        return self.finish(context.transpose(1, 2), text_BLD, kept_L)
 
-    def read(self, text_BLD: Tensor, seen: Seen) -> Tensor:
+    def read(self, text_BLD: Tensor, seen: Seen, kept_L: Tensor | None = None) -> Tensor:
         """Cross-attention to a memory."""
         p = self.dropout if self.training else 0.0
         query_BLNU = self.split(self.query(text_BLD))
         context = seen.packing.attend(query_BLNU, seen.key_INSU, seen.value_INSU, seen.mask, p)
-        return self.finish(context, text_BLD)
+        return self.finish(context, text_BLD, kept_L)
+
+
+def _kept(branch_BLD: Tensor, kept_L: Tensor | None) -> Tensor:
+    return branch_BLD if kept_L is None else branch_BLD * kept_L[:, None].to(branch_BLD.dtype)
 
 
 class Layer(nn.Module):
@@ -271,7 +299,6 @@ class Layer(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
         self.norm = nn.LayerNorm(width, eps=eps)
         self.drop = nn.Dropout(dropout)
-        self.drop_path = DropPath(0.0, axis=1)
 
     def forward(
         self,
@@ -280,13 +307,19 @@ class Layer(nn.Module):
         seen: Seen | None = None,
         cache: Cache | None = None,
         layer: int = 0,
+        kept_3L: Tensor | None = None,
     ) -> Tensor:
-        """mask: additive, (B, 1, 1 or L, S); seen: the memory's part for this layer."""
-        text_BLD = self.attention(text_BLD, mask, cache, layer)
+        """mask: additive, (B, 1, 1 or L, S); seen: the memory's part for this layer.
+
+        kept_3L: what attention, cross-attention and FFN are multiplied by at each position, the
+        same for the whole batch as in the official code (`drop_path`); None: nothing is dropped.
+        """
+        attended, read, fed = (None, None, None) if kept_3L is None else kept_3L
+        text_BLD = self.attention(text_BLD, mask, cache, layer, attended)
         if self.cross is not None and seen is not None:
-            text_BLD = self.cross.read(text_BLD, seen)
+            text_BLD = self.cross.read(text_BLD, seen, read)
         hidden = self.drop(self.fc2(F.gelu(self.fc1(text_BLD))))
-        return self.norm(self.drop_path(hidden) + text_BLD)
+        return self.norm(_kept(hidden, fed) + text_BLD)
 
 
 class MLP(nn.Sequential):

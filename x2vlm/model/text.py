@@ -7,11 +7,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from x2vlm.errors import ConfigError
 from x2vlm.model.config import TextConfig
-from x2vlm.model.layers import Cache, DropPath, Layer, Memory, Packing, Seen, additive_mask
+from x2vlm.model.layers import Cache, Layer, Memory, Packing, Seen, Tower, additive_mask, drop_path
 
 
 class Embeddings(nn.Module):
@@ -50,7 +49,7 @@ class Embeddings(nn.Module):
         return self.drop(self.norm(x_BLD))
 
 
-class Stack(nn.Module):
+class Stack(Tower):
     """Transformer layers over text, with or without cross-attention to a memory.
 
     source: width of what the memory is projected from; None: text alone.
@@ -60,7 +59,6 @@ class Stack(nn.Module):
         self, config: TextConfig, layers: int, eps: float, source: int | None = None
     ) -> None:
         super().__init__()
-        self.gradient_checkpointing = False
         stack = nn.ModuleList(
             Layer(
                 config.width,
@@ -74,6 +72,7 @@ class Stack(nn.Module):
             for _ in range(layers)
         )
         self.layers = cast(Sequence[Layer], stack)
+        self.drop_path = 0.0
         if config.drop_path:
             self.set_drop_path(config.drop_path)
 
@@ -83,11 +82,10 @@ class Stack(nn.Module):
         Above 0 it replaces the layers' dropout, but not that of attention weights and embeddings,
         as in official runs.
         """
-        for i, layer in enumerate(self.layers):
+        self.drop_path = rate
+        for layer in self.layers:
             for module in layer.modules():
-                if isinstance(module, DropPath):
-                    module.rate = rate * i / max(len(self.layers) - 1, 1)
-                elif isinstance(module, nn.Dropout) and rate > 0:
+                if isinstance(module, nn.Dropout) and rate > 0:
                     module.p = 0.0
 
     def project(self, source_ISD: Tensor, mask_IS: Tensor | None = None) -> Memory:
@@ -113,14 +111,15 @@ class Stack(nn.Module):
         if memory is not None:
             packing = Packing(len(text_BLD), len(memory), rows_B, text_BLD.device)
         seen_bias = None if memory is None else additive_mask(memory.mask_IS, text_BLD)
+        kept: Sequence[Tensor | None] = [None] * len(self.layers)
+        if self.training and self.drop_path:
+            shape = len(self.layers), 3, text_BLD.shape[1]
+            kept = list(drop_path(self.drop_path, *shape, text_BLD.device))
         for i, layer in enumerate(self.layers):
             seen = None
             if memory is not None and packing is not None:
                 seen = Seen(*memory.layers[i], seen_bias, packing)
-            if self.gradient_checkpointing and self.training:
-                text_BLD = checkpoint(layer, text_BLD, bias, seen, None, i, use_reentrant=False)
-            else:
-                text_BLD = layer(text_BLD, bias, seen, cache, i)
+            text_BLD = self.run(layer, text_BLD, bias, seen, cache, i, kept[i])
         return text_BLD
 
 

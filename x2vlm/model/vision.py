@@ -5,17 +5,17 @@ Axes: see `x2vlm.types`; T rows of a position bias table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from x2vlm.errors import ConfigError
 from x2vlm.model.config import VisionConfig
-from x2vlm.model.layers import DropPath
+from x2vlm.model.layers import Tower, drop_path
 
 
 def relative_position_index(grid: int) -> Tensor:
@@ -35,6 +35,33 @@ def relative_position_index(grid: int) -> Tensor:
     index[:, 0] = span**2 + 1
     index[0, 0] = span**2 + 2
     return index
+
+
+class _Biases(torch.autograd.Function):
+    """table_TN, index_VS -> bias_NVS. Its gradient sums the diagonals of a pair of axes at a time:
+    adding up by index would do so atomically on a GPU, many pairs at one row of the table."""
+
+    @staticmethod
+    def forward(_: Any, table_TN: Tensor, index_VS: Tensor) -> Tensor:
+        return table_TN.t().index_select(1, index_VS.flatten()).unflatten(1, index_VS.shape)
+
+    @staticmethod
+    def backward(_: Any, gradient_NVS: Tensor) -> tuple[Tensor, None]:
+        tokens = gradient_NVS.shape[1]
+        grid = math.isqrt(tokens - 1)
+        inner = gradient_NVS[:, 1:, 1:tokens].unflatten(2, (grid, grid)).unflatten(1, (grid, grid))
+        by_row = _diagonals(inner.permute(0, 2, 4, 1, 3))
+        by_offset = _diagonals(by_row.permute(0, 3, 1, 2)).flatten(1)
+        first = gradient_NVS[:, 0, 1:tokens].sum(1), gradient_NVS[:, 1:, 0].sum(1)
+        others = torch.stack([*first, gradient_NVS[:, 0, 0]], 1)
+        return torch.cat([by_offset, others], 1).t(), None
+
+
+def _diagonals(x: Tensor) -> Tensor:
+    """(..., g, g) -> (..., 2 g - 1): sums of the elements i, j with one i - j, the least first."""
+    size = x.shape[-1]
+    padded = F.pad(x.flip(-1), (0, size)).flatten(-2)[..., :-size]
+    return padded.unflatten(-1, (size, 2 * size - 1)).sum(-2)  # each row one further to the right
 
 
 class VisionAttention(nn.Module):
@@ -57,8 +84,7 @@ class VisionAttention(nn.Module):
         bias_D3 = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         qkv = F.linear(x_BVD, self.qkv.weight, bias_D3).unflatten(-1, (3, self.heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        table_NT = self.position_table.t().to(query.dtype)
-        bias_NVS = table_NT.index_select(1, index_VS.flatten()).unflatten(1, index_VS.shape)
+        bias_NVS = _Biases.apply(self.position_table, index_VS).to(query.dtype)
         out = F.scaled_dot_product_attention(
             query,
             key,
@@ -80,17 +106,18 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(config.hidden, config.width)
         self.gamma_1 = nn.Parameter(torch.full((config.width,), config.layer_scale))
         self.gamma_2 = nn.Parameter(torch.full((config.width,), config.layer_scale))
-        self.drop_path = DropPath(0.0)
 
-    def forward(self, x_BVD: Tensor, index_VS: Tensor) -> Tensor:
-        """(B, V, D) -> (B, V, D)."""
-        attended = self.attention(self.norm1(x_BVD), index_VS)
-        x_BVD = x_BVD + self.drop_path(self.gamma_1 * attended)
-        hidden = self.fc2(F.gelu(self.fc1(self.norm2(x_BVD))))
-        return x_BVD + self.drop_path(self.gamma_2 * hidden)
+    def forward(self, x_BVD: Tensor, index_VS: Tensor, kept_2B: Tensor | None = None) -> Tensor:
+        """(B, V, D) -> (B, V, D). kept_2B: what the branches of each image are multiplied by."""
+        one: Tensor = self.gamma_1
+        two: Tensor = self.gamma_2
+        if kept_2B is not None:
+            one, two = kept_2B[0, :, None, None] * one, kept_2B[1, :, None, None] * two
+        x_BVD = x_BVD + one * self.attention(self.norm1(x_BVD), index_VS)
+        return x_BVD + two * self.fc2(F.gelu(self.fc1(self.norm2(x_BVD))))
 
 
-class VisionEncoder(nn.Module):
+class VisionEncoder(Tower):
     """Pixels -> [mean of the normed patches, normed patches]."""
 
     index_VS: Tensor
@@ -98,21 +125,16 @@ class VisionEncoder(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
-        self.gradient_checkpointing = False
         self.patch_embed = nn.Conv2d(3, config.width, config.patch_size, config.patch_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.blocks = cast(Sequence[Block], blocks)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
-        self.set_drop_path(config.drop_path)
+        self.drop_path = config.drop_path
+        """of the last block; linear from 0 at the first"""
         # Kernels want rows of the bias that start at multiples of 8: pad the index, slice the bias.
         index = relative_position_index(config.grid)
         self.register_buffer("index_VS", F.pad(index, (0, -len(index) % 8)), persistent=False)
-
-    def set_drop_path(self, rate: float) -> None:
-        """Drop path of the last block; linear from 0 at the first."""
-        for i, block in enumerate(self.blocks):
-            block.drop_path.rate = rate * i / max(len(self.blocks) - 1, 1)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Normalised pixels of square images -> image_BVD; ConfigError on another size."""
@@ -123,13 +145,15 @@ class VisionEncoder(nn.Module):
                 f"(3, {side}, {side}); load it with this image size, or resize the images"
             )
         patches_BPD = self.patch_embed(image_BCHW).flatten(2).transpose(1, 2)
-        first_B1D = self.cls_token.to(patches_BPD.dtype).expand(len(patches_BPD), -1, -1)
-        x_BVD = torch.cat([first_B1D, patches_BPD], 1)
-        for block in self.blocks:
-            if self.gradient_checkpointing and self.training:
-                x_BVD = checkpoint(block, x_BVD, self.index_VS, use_reentrant=False)
-            else:
-                x_BVD = block(x_BVD, self.index_VS)
+        first_B1D = self.cls_token.expand(len(patches_BPD), -1, -1)
+        # In autocast the products alone are in half: what the blocks add to stays in float32.
+        x_BVD = torch.cat([first_B1D, patches_BPD.to(first_B1D.dtype)], 1)
+        kept: Sequence[Tensor | None] = [None] * len(self.blocks)
+        if self.training and self.drop_path:
+            shape = len(self.blocks), 2, len(x_BVD)
+            kept = list(drop_path(self.drop_path, *shape, x_BVD.device))
+        for block, branches in zip(self.blocks, kept, strict=True):
+            x_BVD = self.run(block, x_BVD, self.index_VS, branches)
         patches_BPD = self.norm(x_BVD[:, 1:])
         return torch.cat([patches_BPD.mean(1, keepdim=True), patches_BPD], 1)
 

@@ -15,7 +15,7 @@ from x2vlm.errors import ConfigError
 from x2vlm.model.config import ModelConfig
 from x2vlm.model.decoder import AnswerDecoder, LMHead
 from x2vlm.model.initialise import initialise
-from x2vlm.model.layers import MLP, Memory
+from x2vlm.model.layers import MLP, Memory, Tower
 from x2vlm.model.text import Stack, TextEncoder
 from x2vlm.model.vision import VisionEncoder, region_means
 
@@ -63,16 +63,17 @@ class X2VLM(nn.Module):
         """Where the model is."""
         return self.vision.cls_token.device
 
-    def set_gradient_checkpointing(self, on: bool) -> None:
-        """Recompute the activations of every block in the backward pass, to save memory."""
+    def set_training(self, *, gradient_checkpointing: bool = False, compiled: bool = False) -> None:
+        """How the layers of all towers run in training; see `Tower`."""
         for module in self.modules():
-            if isinstance(module, (VisionEncoder, Stack)):
-                module.gradient_checkpointing = on
+            if isinstance(module, Tower):
+                module.gradient_checkpointing = gradient_checkpointing
+                module.compiled = compiled
 
     def set_drop_path(self, *, vision: float | None = None, text: float | None = None) -> None:
         """Drop path of vision and of text, fusion and decoder, at their last layers."""
         if vision is not None:
-            self.vision.set_drop_path(vision)
+            self.vision.drop_path = vision
         if text is not None:
             for tower in (self.text, self.fusion, self.decoder):
                 if tower is not None:

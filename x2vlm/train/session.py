@@ -228,12 +228,7 @@ def prepare(model: X2VLM, config: TrainConfig) -> None:
     """Put the model in training mode with the config's switches."""
     model.train()
     model.set_drop_path(vision=config.drop_path, text=config.text_drop_path or None)
-    model.set_gradient_checkpointing(config.checkpoint_gradients)
-    if config.compile:
-        for module in model.modules():
-            if isinstance(module, nn.ModuleList):
-                for block in module:  # block by block: one compilation serves all of them
-                    block.compile()
+    model.set_training(gradient_checkpointing=config.checkpoint_gradients, compiled=config.compile)
 
 
 def _average(model: nn.Module, decay: float) -> AveragedModel | None:
