@@ -2,7 +2,7 @@
 card's peak the model's own arithmetic reaches (MFU), what the rest is spent on, peak memory, and
 the largest batch that fits.
 
-    python -m tests.bench_steps [--sizes base large] [--compile] [--batches 1 4] [--peak 989]
+    python -m tests.bench_steps [--sizes base large] [--compile] [--batches 128 512] [--peak 989]
 
 Steps are the trainer's (bfloat16 autocast, clipping, AdamW) on random inputs that wait on the
 device, so reading and decoding are left out. The arithmetic is counted by torch's FlopCounterMode
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ HEAD = ["step", "batch", "samples/s", "TFLOP a step", "MFU", "operators", "GPU b
         "attention", "peak GB", "largest batch"]  # fmt: skip
 H100 = 989.0
 """TFLOP/s, dense bfloat16, as NVIDIA states for H100 and H200 (SXM)"""
+BATCHES = {"base": (128, 512), "large": (64, 256)}
+"""what is measured by default; halves of it at 384 px"""
 KERNELS = {
     "products": ("gemm", "nvjet", "cutlass", "xmma", "splitk"),
     "attention": ("attention", "fmha", "flash"),
@@ -71,17 +73,20 @@ def region_batch(bench: Bench, task: Task, count: int) -> Batch:
     return made.to(bench.device)
 
 
-def steps(bench: Bench, size: str) -> Mapping[str, tuple[Task, Callable[..., Batch], int]]:
-    """What is measured: name, task, its batches, and samples in the smallest of them."""
-    count = {"base": 128, "large": 64}.get(size, 4)
+def steps(bench: Bench, counts: Sequence[int]) -> Sequence[Case]:
+    """What is measured."""
     heads = "contrastive", "matching", "box", "mlm"
     pretraining = Pretraining(bench.model(224, *heads), None)  # type: ignore[arg-type]
     retrieval = Retrieval(bench.model(384, *heads[:2]), None)  # type: ignore[arg-type]
-    return {
-        "pre-training, images, 224 px": (pretraining, image_batch, count),
-        "pre-training, regions, 224 px": (pretraining, region_batch, count),
-        "retrieval, 384 px": (retrieval, image_batch, count // 2),
-    }
+    return [
+        ("pre-training, images, 224 px", pretraining, image_batch, counts),
+        ("pre-training, regions, 224 px", pretraining, region_batch, counts),
+        ("retrieval, 384 px", retrieval, image_batch, [max(count // 2, 1) for count in counts]),
+    ]
+
+
+Case = tuple[str, Task, Callable[..., Batch], Sequence[int]]
+"""name, task, what makes its batches, their sizes"""
 
 
 class Operators(TorchDispatchMode):
@@ -162,12 +167,14 @@ class Measured:
 
     def line(self, name: str, count: int, peak: float, last: bool) -> list[str]:
         """One line of the table; last: find the largest batch as well."""
-        batch = self.batch_of(count)
-        self.run(batch, 2)
-        if self.cuda:
-            torch.cuda.reset_peak_memory_stats()
-        times = 8 if self.cuda else 1
-        each = self.run(batch, times) / times
+        batch, times = self.batch_of(count), 8 if self.cuda else 1
+        try:
+            self.run(batch, 2)
+            if self.cuda:
+                torch.cuda.reset_peak_memory_stats()
+            each = self.run(batch, times) / times
+        except TrainingError:
+            return [name, str(count), "does not fit", *["—"] * (len(HEAD) - 3)]
         memory = f"{torch.cuda.max_memory_allocated() / 2**30:.1f}" if self.cuda else "—"
         work, operators = self.work(batch)
         return [
@@ -182,8 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["base", "large"])
     parser.add_argument("--compile", action="store_true", help="with train.compile=true as well")
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4],
-                        help="times the smallest batch: 128 for base, 64 for large")  # fmt: skip
+    parser.add_argument("--batches", nargs="+", type=int, help="halves of them at 384 px")
     parser.add_argument("--peak", type=float, default=H100, help="TFLOP/s of the device")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(arguments)
@@ -192,13 +198,12 @@ def main(arguments: list[str] | None = None) -> None:
     print(" | ".join(HEAD))
     for size in given.sizes:
         bench = Bench(size, False, device)
-        for what, (task, batch_of, smallest) in steps(bench, size).items():
+        for what, task, batch_of, counts in steps(bench, given.batches or BATCHES[size]):
             for compiled in (False, True) if given.compile else (False,):
                 measured = Measured(bench, task, batch_of, compiled)
                 name = f"{size}: {what}{', compiled' * compiled}"
-                for times in given.batches:
-                    last = times == given.batches[-1]
-                    lines.append(measured.line(name, times * smallest, given.peak, last))
+                for count in counts:
+                    lines.append(measured.line(name, count, given.peak, count == counts[-1]))
                     print(" | ".join(lines[-1]), flush=True)
     if given.out:
         where = torch.cuda.get_device_name() if device == "cuda" else "CPU"

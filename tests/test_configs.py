@@ -130,6 +130,8 @@ def test_debug_settings_compose(name: str) -> None:
         (["train.batch_size=many"], "batch_size is a whole number, not 'many'"),
         (["train.lr=fast"], "lr is a number, not 'fast'"),
         (["train.compile=1"], "compile is true or false, not 1"),
+        (["train.precision=fp16"], "unknown precision 'fp16'.*float16"),
+        (["predict.precision=bfloat"], "unknown precision 'bfloat'; did you mean 'bfloat16'"),
         (["train.micro_batch=half"], "micro_batch is a whole number or null, not 'half'"),
         (["predict.batch_size=0"], "predict.batch_size is auto or a number from 1"),
         (["limit=abc"], "limit is a whole number from 1"),

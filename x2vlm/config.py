@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from x2vlm.errors import ConfigError, unknown
 
@@ -42,7 +42,9 @@ class Settings:
 
 
 def _check_kind(name: str, annotation: str, value: Any) -> None:
-    """ConfigError when a number or a switch is set to something else."""
+    """ConfigError when a number, a switch or a precision is set to something else."""
+    if annotation == "Precision" and value not in get_args(Precision):
+        raise ConfigError(unknown("precision", str(value), get_args(Precision)))
     kind, _, optional = annotation.partition(" | ")
     if kind not in KINDS or (optional and optional != "None") or (value is None and optional):
         return
