@@ -164,6 +164,16 @@ def test_the_decoder_reads_the_clips(kind: Literal["mp4", "avi"]) -> None:
     assert (np.abs(first - last).max(axis=-1) > 60).sum() > 100  # something moved
 
 
+def test_clips_are_the_same_bytes_whatever_lay_in_memory() -> None:
+    made = clips("a", "train", 40)
+    first = [encode(clip) for clip in made]
+    for seed in range(2):
+        rng = random.Random(seed)
+        rubbish = [rng.randbytes(rng.randint(1, 20_000)) for _ in range(500)]
+        del rubbish
+        assert [encode(clip) for clip in made] == first
+
+
 def test_clips_show_what_they_say() -> None:
     made = clips("a", "train", 80)
     assert {clip.move for clip in made} == {"left", "right", "up", "down"}
