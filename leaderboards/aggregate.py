@@ -2,7 +2,7 @@
 
 A record can be limited (n records asked for), partial (rows skipped, files that hold a part of the
 split, languages missing from an average), dirty (uncommitted code, or no revision known) or
-superseded (a newer or more complete record of the same cell exists). Such a
+superseded (a newer or more complete record of the same cell may stand in its place). Such a
 record is refused with the reason, or shown with its flags when `allow` names them all.
 """
 
@@ -110,10 +110,10 @@ def long_table(records: Sequence[ResultRecord], allow: Collection[str] = ()) -> 
     for flag in allow:
         if flag not in FLAGS:
             raise RecordError(unknown("flag to allow", flag, FLAGS))
-    superseded = _superseded(records)
-    rows: list[dict[str, object]] = []
+    records = sorted(records, key=_order)
+    superseded = _superseded(records, allow)
     refused, admitted = [], []
-    for number, record in sorted(enumerate(records), key=lambda item: _order(item[1])):
+    for number, record in enumerate(records):
         flags = flags_of(record)
         if number in superseded:
             flags["superseded"] = superseded[number]
@@ -122,10 +122,17 @@ def long_table(records: Sequence[ResultRecord], allow: Collection[str] = ()) -> 
             reason = "; ".join(flags[flag] for flag in barred)
             hint = f" (to show it marked: allow={','.join(barred)})"
             refused.append(Refusal(record.path, record.benchmark, barred, reason + hint))
-            continue
-        admitted.append(record)
-        rows += _rows(record, tuple(flag for flag in FLAGS if flag in flags))
-    return Long(pd.DataFrame(rows, columns=COLUMNS), tuple(refused), tuple(admitted))
+        else:
+            admitted.append((record, tuple(flag for flag in FLAGS if flag in flags)))
+    sizes: dict[tuple[object, ...], set[object]] = {}
+    for record, _ in admitted:
+        sizes.setdefault(_score(record), set()).add(record.model.get("resolution"))
+    rows: list[dict[str, object]] = []
+    for record, marks in admitted:
+        name = _called(record, marks, len(sizes[_score(record)]) > 1)
+        rows += _rows(record, marks, name)
+    kept = tuple(record for record, _ in admitted)
+    return Long(pd.DataFrame(rows, columns=COLUMNS), tuple(refused), kept)
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -190,48 +197,68 @@ def _model(record: ResultRecord) -> tuple[str, str]:
     return str(record.model.get("name", "")), str(record.model.get("pretraining") or "")
 
 
-def _cell(record: ResultRecord) -> tuple[str, ...]:
+def _score(record: ResultRecord) -> tuple[object, ...]:
     return (record.suite, record.benchmark, record.split, record.protocol, *_model(record))
 
 
+def _cell(record: ResultRecord) -> tuple[object, ...]:
+    return (*_score(record), record.model.get("resolution"))
+
+
+def _called(record: ResultRecord, flags: Sequence[str], sizes: bool) -> str:
+    """The model's name, longer where one row could not hold both: a superseded record is no seed of
+    its successor, nor one resolution of another (sizes: whether the score has several)."""
+    told = [f"{record.model.get('resolution')} px"] if sizes else []
+    if "superseded" in flags:
+        told.append(f"superseded, {record.created[:19].replace('T', ' ')}")
+    return _model(record)[0] + (f" ({', '.join(told)})" if told else "")
+
+
 def _order(record: ResultRecord) -> tuple[object, ...]:
-    return (*_cell(record), record.seed, record.created, record.path)
+    size = str(record.model.get("resolution") or "")
+    return (*_score(record), size.zfill(6), record.seed, record.created, record.path)
 
 
-def _superseded(records: Sequence[ResultRecord]) -> dict[int, str]:
-    """Position -> why: an older benchmark version, an incomplete twin, or an older record."""
-    newest: dict[str, int] = {}
-    complete: dict[tuple[str, ...], ResultRecord] = {}
+def _superseded(records: Sequence[ResultRecord], allow: Collection[str]) -> dict[int, str]:
+    """Position -> why: an older benchmark version, an incomplete twin, or an older record.
+
+    A record that is itself refused takes no other's place, so that no result is lost to it.
+    """
+    versions: dict[str, int] = {}
     for record in records:
-        newest[record.benchmark] = max(newest.get(record.benchmark, 0), record.benchmark_version)
-    for record in records:
-        current = record.benchmark_version == newest[record.benchmark]
-        if current and _whole(record):
-            complete[_cell(record)] = record
-    reasons: dict[int, str] = {}
+        name, version = record.benchmark, record.benchmark_version
+        versions[name] = max(versions.get(name, 0), version)
+    standing = [
+        number
+        for number, record in enumerate(records)
+        if record.benchmark_version == versions[record.benchmark]
+        and all(flag in allow for flag in flags_of(record))
+    ]
+    complete = {_cell(records[n]): n for n in standing if _whole(records[n])}
+
+    def age(number: int) -> tuple[str, str, int]:
+        return records[number].created, records[number].path, number
+
     latest: dict[tuple[object, ...], int] = {}
+    for number in sorted(standing, key=age):
+        if _whole(records[number]) or _cell(records[number]) not in complete:
+            latest[(*_cell(records[number]), records[number].seed)] = number
+    reasons: dict[int, str] = {}
     for number, record in enumerate(records):
-        version = newest[record.benchmark]
-        whole = complete.get(_cell(record))
-        if record.benchmark_version < version:
-            reasons[number] = f"version {record.benchmark_version} of the benchmark, now {version}"
+        now, whole = versions[record.benchmark], complete.get(_cell(record))
+        newer = latest.get((*_cell(record), record.seed))
+        if record.benchmark_version < now:
+            reasons[number] = f"version {record.benchmark_version} of the benchmark, now {now}"
         elif whole is not None and not _whole(record):
-            reasons[number] = f"superseded by the complete record {whole.path}"
-        else:
-            key = (*_cell(record), record.seed)
-            other = latest.get(key)
-            older, newer = number, number
-            if other is not None:
-                older, newer = sorted(
-                    (other, number), key=lambda i: (records[i].created, records[i].path)
-                )
-                reasons[older] = f"superseded by the newer record {records[newer].path}"
-            latest[key] = newer
+            reasons[number] = f"superseded by the complete record {records[whole].path}"
+        elif newer is not None and age(newer) > age(number):
+            reasons[number] = f"superseded by the newer record {records[newer].path}"
     return reasons
 
 
-def _rows(record: ResultRecord, flags: tuple[str, ...]) -> list[dict[str, object]]:
-    model, pretraining = _model(record)
+def _rows(record: ResultRecord, flags: tuple[str, ...], model: str) -> list[dict[str, object]]:
+    """model: what the record's model is called in the table."""
+    _, pretraining = _model(record)
     floor = record.floor or {}
     rows = []
     for metric, measure in record.metrics.items():

@@ -110,8 +110,9 @@ def reference(
 ) -> Number | None:
     """The paper's own number for one of our cells: same benchmark, split, metric and model.
 
-    model and pretraining are those of our record ("base", "... 4M ..."). The protocol may differ,
-    the same one is preferred; then the most trusted. Numbers from memory are never a reference.
+    model and pretraining are those of our row ("base" or "base (384 px)", "... 4M ..."). The
+    protocol may differ, the same one is preferred; then the most trusted. Numbers from memory are
+    never a reference.
     """
     found = [
         number
@@ -132,4 +133,4 @@ def reference(
 
 def _same_model(ours: str, model: str, pretraining: str) -> bool:
     name, _, data = ours.partition("/")
-    return name == model and data.lower() in pretraining.lower().replace("+", " ").split()
+    return name == model.partition(" (")[0] and data.lower() in pretraining.lower().replace("+", " ").split()

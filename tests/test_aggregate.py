@@ -87,6 +87,42 @@ def test_limited_record_never_supersedes_or_joins_a_complete_one():
     assert "complete record whole" in str(long.refused[0])
 
 
+def test_a_refused_record_supersedes_nothing():
+    clean = make_record(value=60.0, created="2026-01-01", path="clean")
+    dirty = {"revision": {"commit": "a", "dirty": True}, "path": "dirty"}
+    late = make_record(value=61.0, created="2026-01-02", **dirty)
+    long = long_table([clean, late])
+    assert list(long.rows["value"]) == [60.0]
+    assert [refusal.record for refusal in long.refused] == ["dirty"]
+    assert list(long_table([clean, late], allow=("dirty",)).rows["value"]) == [61.0]
+
+
+def test_a_superseded_record_is_no_seed_of_its_successor():
+    old = make_record(value=60.0, created="2026-01-01T10:00:00+00:00", path="old")
+    new = make_record(value=61.0, created="2026-01-02T10:00:00+00:00", path="new")
+    cells = over_seeds(long_table([old, new], allow=("superseded",)).rows)
+    assert dict(zip(cells["model"], cells["value"], strict=True)) == {
+        "tiny": 61.0, "tiny (superseded, 2026-01-01 10:00:00)": 60.0
+    }  # fmt: skip
+
+
+def test_one_record_given_twice_counts_once():
+    assert len(long_table([make_record(path="a"), make_record(path="a")]).rows) == 1
+
+
+@pytest.mark.parametrize("seed", [42, 43])
+def test_two_resolutions_are_neither_seeds_nor_successors(seed):
+    small = make_record(value=60.0, created="2026-01-02")
+    large = make_record(value=70.0, created="2026-01-01", seed=seed, model={"resolution": 384})
+    other = make_record("vqav2")
+    long = long_table([small, large, other])
+    assert long.refused == ()
+    cells = over_seeds(long.rows)
+    assert dict(zip(cells["model"], cells["value"], strict=True)) == {
+        "tiny (64 px)": 60.0, "tiny (384 px)": 70.0, "tiny": 70.0
+    }  # fmt: skip
+
+
 def test_seeds_become_mean_and_deviation():
     records = [make_record(seed=s, value=v, error=2.0) for s, v in ((1, 70), (2, 72), (3, 77))]
     cell = over_seeds(long_table(records).rows).iloc[0]
