@@ -133,4 +133,7 @@ def reference(
 
 def _same_model(ours: str, model: str, pretraining: str) -> bool:
     name, _, data = ours.partition("/")
-    return name == model.partition(" (")[0] and data.lower() in pretraining.lower().replace("+", " ").split()
+    return (
+        name == model.partition(" (")[0]
+        and data.lower() in pretraining.lower().replace("+", " ").split()
+    )

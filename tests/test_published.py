@@ -80,6 +80,7 @@ def test_a_reference_needs_the_same_pretraining():
     assert reference(column, "base", "14M") is None
     assert reference(column, "tiny", "mini world") is None
     assert reference(column, "base", "1B+").printed == "87.0"
+    assert reference(column, "base (384 px)", "1B").printed == "87.0"
 
 
 def test_rows_of_papers_hold_only_the_states_asked_for():
