@@ -123,7 +123,8 @@ def board_table(
     """Fill a board from `over_seeds` cells of one suite, with rows of papers beside ours.
 
     A published row takes part with those of its cells that fall into a column of the board; the
-    columns are ours plus, on the official suite, those that only papers fill.
+    columns are ours plus, on the official suite, those that only papers fill. The average is over
+    the columns of ours. refused: of them, those of the board's benchmarks are told.
     """
     ablation = cells["pretraining"].str.startswith(ABLATION)
     mine = cells[(cells["suite"] == suite) & (ablation == board.ablation)]
@@ -135,10 +136,14 @@ def board_table(
         if kept:
             rows.append(replace(row, cells=kept))
     if board.average:
-        rows = [replace(row, average=_average(row, columns)) for row in rows]
+        filled = [c for c in columns if any(r.kind == "ours" and c in r.cells for r in rows)]
+        rows = [replace(row, average=_average(row, filled)) for row in rows]
     rows = _ranked(rows, columns)
     rows.sort(key=lambda row: _place(row, columns))
-    return BoardTable(board, suite, columns, tuple(rows), tuple(refused))
+    told = [
+        one for one in refused if any(fnmatchcase(one.benchmark, w.benchmark) for w in board.wants)
+    ]
+    return BoardTable(board, suite, columns, tuple(rows), tuple(told))
 
 
 def boards_of(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Want:
     """Columns that belong to a board. benchmark and metrics are patterns ("*" allowed), in the
-    order of the columns; no metrics means the headline; no splits means all that were scored."""
+    order of the columns; no metrics means the headline of ours; no splits means all that were
+    scored."""
 
     benchmark: str
     metrics: tuple[str, ...] = ()
@@ -17,9 +18,9 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A table of models against scores. average: whether a mean over all columns makes sense
-    (same unit, same scale); a row with a hole has none. ablation: rows are variants of one
-    model, told apart by their pre-training."""
+    """A table of models against scores. average: whether a mean over the columns of ours makes
+    sense (same unit, same scale); a row with a hole in them has none. ablation: rows are variants
+    of one model, told apart by their pre-training."""
 
     name: str
     title: str
@@ -48,18 +49,19 @@ BOARDS: tuple[Board, ...] = (
         (Want("coco_retrieval", RECALLS), Want("flickr30k_retrieval", RECALLS)),
         average=True,
         about="Share of queries with a right answer among the k best (hit@k): "
-        "texts for an image (TR, text_r) and images for a text (IR, image_r).",
+        "texts for an image (TR, text_r) and images for a text (IR, image_r). "
+        "The average is over the columns that ours fill.",
     ),
     Board(
         "understanding",
         "Question answering, reasoning and grounding",
         (
-            Want("vqav2", splits=("val", "test-dev", "test")),
+            Want("vqav2", ("accuracy",), ("val", "test-dev", "test")),
             Want("nlvr2", ("accuracy", "consistency"), ("dev", "test")),
-            Want("refcoco_plus", splits=("val", "testA", "testB")),
-            Want("refcoco", splits=("val", "testA", "testB")),
-            Want("refcocog", splits=("val", "test")),
-            Want("gqa"),
+            Want("refcoco_plus", ("accuracy",), ("val", "testA", "testB")),
+            Want("refcoco", ("accuracy",), ("val", "testA", "testB")),
+            Want("refcocog", ("accuracy",), ("val", "test")),
+            Want("gqa", ("accuracy",)),
         ),
         about="VQA v2 soft accuracy, NLVR2 accuracy, share of boxes with IoU of at least one half.",
     ),
@@ -86,8 +88,8 @@ BOARDS: tuple[Board, ...] = (
         "Video",
         (
             Want("msrvtt_retrieval", (*RECALLS, "text_median_rank", "image_median_rank")),
-            Want("msrvtt_qa"),
-            Want("msvd_qa"),
+            Want("msrvtt_qa", ("accuracy",)),
+            Want("msvd_qa", ("accuracy",)),
         ),
         about="Text–video retrieval (1kA) and question answering.",
     ),

@@ -9,6 +9,7 @@ from benchmarks.registry import NAMES
 from leaderboards.aggregate import long_table, over_seeds
 from leaderboards.board import Cell, Column, Row, board_table, boards_of, get_board
 from leaderboards.boards import BOARDS, Board, Want
+from leaderboards.published import published_rows
 from x2vlm.errors import RecordError
 
 RETRIEVAL = ("coco_retrieval", "flickr30k_retrieval")
@@ -50,6 +51,36 @@ def test_a_row_with_a_hole_has_a_blank_and_no_average():
     frame = made.frame().set_index("model")
     assert pd.isna(frame.loc["b", "average"])
     assert frame.loc["b"].isna().sum() >= 3
+
+
+def test_the_average_is_over_the_columns_that_ours_fill():
+    def cells(protocol, value):
+        return {Column("official", benchmark, "test", protocol, metric): Cell(value)
+                for benchmark in RETRIEVAL for metric in ("text_r1", "image_r1")}  # fmt: skip
+
+    papers = [Row("published", "both", "", None, cells("fine-tuned", 70.0) | cells("zero-shot", 9)),
+              Row("published", "other", "", None, cells("zero-shot", 9.0))]  # fmt: skip
+    records = [recall_record(benchmark, suite="official") for benchmark in RETRIEVAL]
+    made = table(get_board("retrieval"), records, "official", papers)
+    assert len(made.columns) == 8
+    averages = {row.model: row.average for row in made.rows}
+    assert averages == {"tiny": 50.0, "both": 70.0, "other": None}
+
+
+def test_published_splits_that_ours_lack_have_columns():
+    made = {t.board.name: t for t in boards_of(
+        [make_record("vqav2", suite="official", split="val"),
+         make_record("msvd_qa", suite="official")], (), published_rows())}  # fmt: skip
+    found = {(c.benchmark, c.split, c.protocol) for c in made["understanding"].columns}
+    for wanted in (("vqav2", "test-dev"), ("refcoco_plus", "testB"), ("nlvr2", "test")):
+        assert (*wanted, "fine-tuned") in found
+    assert ("msrvtt_qa", "test") in {(c.benchmark, c.split) for c in made["video"].columns}
+
+
+def test_a_board_tells_the_refusals_of_its_own_benchmarks():
+    records = [make_record(), make_record("ovad", limit=3), make_record("refcoco", limit=3)]
+    told = {t.board.name: [r.benchmark for r in t.refused] for t in boards_of(records)}
+    assert told == {"overview": ["ovad", "refcoco"], "understanding": ["refcoco"]}
 
 
 def test_an_undefined_value_is_a_hole_too():
