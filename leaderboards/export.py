@@ -17,6 +17,7 @@ MARKS = {
     "dirty": ("†", r"\dagger", "uncommitted or unknown code"),
     "superseded": ("¶", r"\P", "a newer record exists"),
     "below floor": ("▽", r"\triangledown", "below the floor set for it"),
+    "weak": ("°", r"\circ", "read by a machine, or the size of the model is not named"),
     "digitised": ("~", r"\sim", "measured from a figure"),
     "memory": ("?", "?", "from memory, no source seen"),
     "conflicting": ("!", "!", "sources disagree or the print is doubtful"),
@@ -74,23 +75,27 @@ def footnotes(table: BoardTable) -> list[tuple[str, str, str]]:
     return [MARKS[name] for name in MARKS if name in used]
 
 
+def _name(row: Row) -> str:
+    return f"{row.model} (paper)" if row.kind == "published" else row.model
+
+
 def to_markdown(table: BoardTable) -> str:
     """Paste-ready: best in bold, second underlined, marks explained below."""
     common, heads = labels(table.columns)
     caption = ", ".join(part for part in (f"{table.suite} data", common) if part)
     average = ["average"] if table.board.average else []
-    lines = [f"**{table.board.title}** ({_escape_markdown(caption)})", ""]
+    lines = [f"**{table.board.title}** ({escape_markdown(caption)})", ""]
     heads = ["model", "pre-training", "size", *heads, *average]
-    lines.append("| " + " | ".join(_escape_markdown(head) for head in heads) + " |")
+    lines.append("| " + " | ".join(escape_markdown(head) for head in heads) + " |")
     lines.append("|" + " :-- |" * 2 + " --: |" * (len(heads) - 2))
     for row in table.rows:
         cells = [_markdown_cell(row.cells.get(column), column.scale) for column in table.columns]
-        name = _escape_markdown(row.model) + (" (paper)" if row.kind == "published" else "")
-        front = [name, _escape_markdown(row.pretraining), size_text(row.parameters)]
+        front = [escape_markdown(_name(row)), escape_markdown(row.pretraining),
+                 size_text(row.parameters)]  # fmt: skip
         tail = [_average_text(row)] if average else []
         lines.append("| " + " | ".join([*front, *cells, *tail]) + " |")
     lines += ["", LEGEND + "".join(f" {mark} {text}." for mark, _, text in footnotes(table))]
-    lines += [f"Refused: {_escape_markdown(str(refusal))}." for refusal in table.refused]
+    lines += [f"Refused: {escape_markdown(str(refusal))}." for refusal in table.refused]
     return "\n".join(lines) + "\n"
 
 
@@ -106,9 +111,9 @@ def _markdown_cell(cell: Cell | None, scale: float) -> str:
     return text + "".join(MARKS[mark][0] for mark in marks_of(cell))
 
 
-def _escape_markdown(text: str) -> str:
-    """Text that stays text in a Markdown table: no markup, no HTML, no column breaks."""
-    text = html.escape(text, quote=False).replace("\n", " ").replace("\\", "\\\\")
+def escape_markdown(text: str) -> str:
+    """Text that stays text in a Markdown table: no markup, no HTML, no breaks of column or line."""
+    text = html.escape(" ".join(text.split()), quote=False).replace("\\", "\\\\")
     return "".join(f"\\{c}" if c in "|*_`[]~" else c for c in text)
 
 
@@ -129,7 +134,7 @@ def to_latex(table: BoardTable) -> str:
         if kind and kind != row.kind:
             lines.append(r"\midrule")
         kind = row.kind
-        front = [row.model, row.pretraining, size_text(row.parameters)]
+        front = [_name(row), row.pretraining, size_text(row.parameters)]
         cells = [_latex_cell(row.cells.get(column), column.scale) for column in table.columns]
         tail = [_average_text(row)] if average else []
         lines.append(" & ".join([*map(_escape_latex, front), *cells, *tail]) + r" \\")
@@ -152,7 +157,8 @@ def _latex_cell(cell: Cell | None, scale: float) -> str:
 def _escape_latex(text: str) -> str:
     special = {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "²": r"\textsuperscript{2}", "–": "--", "·": r"$\cdot$",
+        "²": r"\textsuperscript{2}", "–": "--", "·": r"$\cdot$", "|": r"\textbar{}",
+        "<": r"\textless{}", ">": r"\textgreater{}", "\n": " ",
     }  # fmt: skip
     return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
 
@@ -163,7 +169,7 @@ FIELDS = ("board", "suite", "kind", "model", "pretraining", "parameters", "bench
 
 
 def to_csv(table: BoardTable) -> str:
-    """Tidy: one line per cell, nothing lost."""
+    """Tidy: one line per cell, all digits, in the metric's own unit."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(FIELDS)
@@ -223,7 +229,7 @@ def to_html(table: BoardTable) -> str:
     lines += ["</tr></thead>", "<tbody>"]
     for row in table.rows:
         front = [row.pretraining, size_text(row.parameters)]
-        cells = [f'<th scope="row">{html.escape(row.model)}</th>']
+        cells = [f'<th scope="row">{html.escape(_name(row))}</th>']
         cells += [f"<td>{html.escape(text)}</td>" for text in front]
         cells += [
             f"<td>{_html_cell(row.cells.get(column), column.scale)}</td>"
@@ -234,6 +240,7 @@ def to_html(table: BoardTable) -> str:
     lines += ["</tbody>", "</table>"]
     notes = LEGEND + "".join(f" {mark} {text}." for mark, _, text in footnotes(table))
     lines.append(f"<p>{html.escape(notes)}</p>")
+    lines += [f"<p>{html.escape(f'Refused: {refusal}.')}</p>" for refusal in table.refused]
     return "\n".join(lines) + "\n"
 
 

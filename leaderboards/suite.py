@@ -12,6 +12,7 @@ import pandas as pd
 
 from benchmarks.record import ResultRecord
 from leaderboards.aggregate import Refusal, long_table
+from leaderboards.export import escape_markdown
 from x2vlm.writing import write_atomically
 
 COLUMNS = ("benchmark", "split", "metric", "value", "n", "standard_error", "chance", "floor",
@@ -42,7 +43,7 @@ def suite_markdown(frame: pd.DataFrame, refused: Sequence[Refusal] = ()) -> str:
     if expected:
         lines += ["", f"{expected - len(missed)} of {expected} floors met"
                   + (f"; missed: {', '.join(missed)}." if missed else ".")]  # fmt: skip
-    lines += [f"Refused: {refusal}." for refusal in refused]
+    lines += [f"Refused: {escape_markdown(str(refusal))}." for refusal in refused]
     return "\n".join(lines) + "\n"
 
 
@@ -71,4 +72,4 @@ def _text(name: str, value: Any) -> str:
         return ""
     if name == "floor_met":
         return "yes" if value else "**no**"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else escape_markdown(str(value))

@@ -7,8 +7,10 @@ import pytest
 from synthetic_runs import make_record
 
 from benchmarks.metrics.stats import Measure
+from leaderboards.aggregate import FLAGS
 from leaderboards.board import Cell, Column, Row, boards_of
-from leaderboards.export import FORMATS, labels, size_text, to_csv, to_json
+from leaderboards.export import FORMATS, labels, marks_of, size_text, to_csv, to_json
+from leaderboards.published import STATES
 from leaderboards.suite import suite_table
 
 GOLDEN = Path(__file__).parent / "golden" / "boards"
@@ -56,9 +58,35 @@ def test_markup_in_names_stays_text():
     assert "<script>" not in texts["html"]
     assert "<script>" not in texts["md"]
     assert r"x\|y\_&lt;script&gt;" in texts["md"]
-    assert r"x|y\_" in texts["tex"]
+    assert r"x\textbar{}y\_\textless{}script" in texts["tex"]
     assert NASTY in [row["model"] for row in json.loads(texts["json"])["rows"]]
     assert NASTY in [row["model"] for row in csv.DictReader(io.StringIO(texts["csv"]))]
+
+
+def test_every_state_but_verified_and_every_flag_is_marked():
+    for state in STATES[1:]:
+        assert marks_of(Cell(1.0, state=state)) == [state]
+    assert marks_of(Cell(1.0, state="verified")) == []
+    assert marks_of(Cell(1.0, flags=FLAGS)) == list(FLAGS)
+
+
+@pytest.mark.parametrize("name", ["md", "tex", "html"])
+def test_published_rows_are_told_from_ours(name):
+    table = next(t for t in golden_tables() if t.board.name == "understanding")
+    text = FORMATS[name][1](table)
+    assert "X2-VLM base (paper)" in text
+    assert text.count("(paper)") == sum(row.kind == "published" for row in table.rows)
+
+
+def test_breaks_of_lines_do_not_break_a_table():
+    table = boards_of([make_record(model={"name": "one\r\ntwo\u2028three"})])[0]
+    assert "\n| one two three | mini world |" in FORMATS["md"][1](table)
+    assert "\none  two" not in FORMATS["tex"][1](table)
+
+
+def test_html_tells_what_was_refused():
+    table = next(t for t in golden_tables() if t.suite == "mini" and t.board.name == "overview")
+    assert "Refused: runs/r/record.json: refused, revision unknown" in FORMATS["html"][1](table)
 
 
 def test_latex_balances_braces_and_columns():
@@ -103,12 +131,13 @@ def test_sizes_for_people(count, text):
 
 def test_suite_table_prints_writes_and_says_where(tmp_path):
     records = [
-        make_record(floor={"value": 65.0, "met": True}),
+        make_record(floor={"value": 65.0, "met": True}, model={"name": NASTY}),
         make_record("vqav2", value=20.0, floor={"value": 50.0, "met": False}),
         make_record("ovad", metrics={"map": Measure(None, 0)}, headline="map"),
         make_record("refcoco", limit=4, path="runs/part/record.json"),
     ]
     text = suite_table(records, tmp_path)
+    assert r"x\|y\_&lt;script&gt;" in text
     assert "| nlvr2 | test | accuracy | 70.00 | 1000 | 0.50 | 50.00 | 65.00 | yes |" in text
     assert "| vqav2 | test | accuracy | 20.00 | 1000 | 0.50 | 50.00 | 50.00 | **no** |" in text
     assert "1 of 2 floors met; missed: vqav2." in text
