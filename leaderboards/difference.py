@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from leaderboards.board import BoardTable, Cell, Column
+from leaderboards.export import escape_markdown
 from leaderboards.published import FOLDER, Number, reference
 
 Verdict = Literal["reproduced", "above", "below", "undecided", "not comparable"]
@@ -24,7 +25,7 @@ Z95 = 1.959963984540054
 class Difference:
     """value: ours - published, in the metric's unit; low, high: its 95 % interval (None without a
     standard error). reproduced: within the tolerance; above, below: outside it, and the interval
-    leaves out zero; undecided: outside it, but the interval holds zero."""
+    (if there is one) leaves out zero; undecided: outside it, but the interval holds zero."""
 
     column: Column
     model: str
@@ -97,7 +98,7 @@ def _reasons(column: Column, ours: Cell, published: Number) -> list[str]:
 def _verdict(
     value: float, low: float | None, high: float | None, column: Column, rule: Mapping[str, Any]
 ) -> tuple[Verdict, str]:
-    limit, why = float(rule["tolerance"]), str(rule["why"])
+    limit, why = float(rule["tolerance"]) + 1e-9, str(rule["why"])  # 86.6 - 86.1 > 0.5 in floats
     allowed = f"tolerance {limit * column.scale:g}: {why}"
     if abs(value) <= limit:
         return "reproduced", allowed
@@ -110,7 +111,8 @@ def _verdict(
             "the official evaluation counts one sample too many and wrong per process, "
             f"which may explain {phantom:g} of it"
         )
-    return ("above" if value > 0 else "below"), f"beyond the {allowed}"
+    bare = "; without a standard error, so without an interval" if low is None else ""
+    return ("above" if value > 0 else "below"), f"beyond the {allowed}{bare}"
 
 
 def differences(table: BoardTable, among: Sequence[Number] | None = None) -> list[Difference]:
@@ -148,7 +150,7 @@ def to_markdown(found: Sequence[Difference]) -> str:
                  f"{one.model} {one.pretraining}".strip(), _number(one.ours.value, scale),
                  one.published.printed, one.published.state, _signed(one.value, scale),
                  interval_text(one), one.verdict, one.why]  # fmt: skip
-        lines.append("| " + " | ".join(texts) + " |")
+        lines.append("| " + " | ".join(map(escape_markdown, texts)) + " |")
     return "\n".join(lines) + "\n"
 
 

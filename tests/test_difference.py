@@ -31,6 +31,7 @@ def verdict(value, error=0.1, column=COLUMN, paper=PAPER, rule=None, **cell):
     [
         (80.9, 0.1, "reproduced"),
         (80.0, 0.1, "reproduced"),
+        (80.5 + 0.1 + 0.4 + 1e-14, 0.1, "reproduced"),
         (81.5, 0.2, "above"),
         (79.0, 0.2, "below"),
         (81.5, 0.9, "undecided"),
@@ -42,6 +43,18 @@ def test_verdicts(value, error, expected):
     found = verdict(value, error)
     assert found.verdict == expected
     assert "a reason" in found.why
+
+
+def test_a_verdict_without_an_interval_says_so():
+    assert "without a standard error" in verdict(79.0, None).why
+    assert "without" not in verdict(79.0, 0.2).why
+
+
+def test_names_of_models_stay_text_in_the_table():
+    model = {"name": "base", "pretraining": "4M a|b <i>"}
+    table = next(t for t in boards_of([make_record("nlvr2", suite="official", model=model)])
+                 if t.board.name == "understanding")  # fmt: skip
+    assert r"| base 4M a\|b &lt;i&gt; |" in to_markdown(differences(table))
 
 
 def test_the_interval_is_that_of_our_value():
