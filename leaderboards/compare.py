@@ -117,7 +117,7 @@ def sign_flip(sums_C: Floats, *, flips: int = FLIPS, seed: int = 0) -> tuple[flo
     sums_C: the summed differences of each cluster; under the null either sign is as likely.
     """
     sums_C = sums_C[sums_C != 0]
-    observed = abs(float(sums_C.sum())) * (1 - 1e-12)
+    observed = abs(float(sums_C.sum())) - 1e-12 * float(np.abs(sums_C).sum())  # rounding is a tie
     count = len(sums_C)
     if count == 0:
         return 1.0, True
@@ -170,25 +170,30 @@ def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def to_markdown(comparisons: Sequence[Comparison], flips: int = 5) -> str:
-    """A table, then for each comparison the first `flips` samples that changed sides."""
+    """Per pair of runs: who is A and who B, a table, and of each of its comparisons the first
+    `flips` samples that changed sides."""
     heads = ("benchmark", "metric", "n", "A", "B", "B − A", "95 % interval", "test", "p",
              "p (Holm)", "gained", "lost", "verdict")  # fmt: skip
-    names = dict.fromkeys((one.name_a, one.name_b) for one in comparisons)
-    lines = [f"A is {a}, B is {b}." for a, b in names if (a, b) != ("A", "B")]
-    lines += ["", "| " + " | ".join(heads) + " |", "|" + " :-- |" * len(heads)]
-    for one in comparisons:
-        texts = [one.benchmark, one.metric, str(one.n), f"{one.a:.2f}", f"{one.b:.2f}",
-                 f"{one.effect:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", one.test,
-                 f"{one.p:.2g}", f"{one.p_holm:.2g}", str(len(one.gained)), str(len(one.lost)),
-                 one.verdict()]  # fmt: skip
-        lines.append("| " + " | ".join(texts) + " |")
-    for one in comparisons:
-        for what, ids in (("gained", one.gained), ("lost", one.lost)):
-            if ids:
-                more = ", …" if len(ids) > flips else ""
-                lines += ["", f"{one.benchmark} {one.metric} {what}: "
-                          f"{', '.join(ids[:flips])}{more}"]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    lines: list[str] = []
+    for a, b in dict.fromkeys((one.name_a, one.name_b) for one in comparisons):
+        pair = [one for one in comparisons if (one.name_a, one.name_b) == (a, b)]
+        lines += [] if (a, b) == ("A", "B") else [f"A is {a}, B is {b}."]
+        lines += ["", "| " + " | ".join(heads) + " |", "|" + " :-- |" * len(heads)]
+        for one in pair:
+            texts = [one.benchmark, one.metric, str(one.n), f"{one.a:.2f}", f"{one.b:.2f}",
+                     f"{one.effect:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", one.test,
+                     f"{one.p:.2g}", f"{one.p_holm:.2g}", str(len(one.gained)),
+                     str(len(one.lost)), one.verdict()]  # fmt: skip
+            cells = [text.replace("|", "\\|") for text in texts]
+            lines.append("| " + " | ".join(cells) + " |")
+        for one in pair:
+            for what, ids in (("gained", one.gained), ("lost", one.lost)):
+                if ids:
+                    more = ", …" if len(ids) > flips else ""
+                    lines += ["", f"{one.benchmark} {one.metric} {what}: "
+                              f"{', '.join(ids[:flips])}{more}"]  # fmt: skip
+        lines.append("")
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def flips_csv(comparisons: Sequence[Comparison]) -> str:

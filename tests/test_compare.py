@@ -52,6 +52,8 @@ def test_sign_flip_of_few_clusters_tries_all():
              for s in itertools.product((1, -1), repeat=len(sums))]  # fmt: skip
     assert sign_flip(sums) == (pytest.approx(np.mean(flips)), True)
     assert sign_flip(np.zeros(4)) == (1.0, True)
+    tied = np.array([0.3, 0.3, 0.3, -0.9, 0.6, -0.6, 0.9, -0.9])  # 5.6e-17 in floats
+    assert sign_flip(tied) == (1.0, True)
 
 
 def test_sign_flip_of_many_clusters_agrees_with_scipy():
@@ -171,6 +173,21 @@ def test_holm_runs_over_all_benchmarks_of_the_call():
     assert {(one.name_a, one.name_b) for one in found} == {("A", "B")}
     named = compare_runs([a, b], ["old", "new"])
     assert "A is old, B is new." in to_markdown(named)
+
+
+def test_of_three_runs_every_row_stands_below_its_pair():
+    runs = [[make_run("grounding", n=30, seed=seed, skill=0.2 * seed)] for seed in (1, 2, 3)]
+    found = compare_runs(runs, ["x|1", "two", "three"])
+    parts = to_markdown(found).split("A is ")[1:]
+    assert [part.splitlines()[0] for part in parts] == [
+        "x|1, B is two.", "x|1, B is three.", "two, B is three."
+    ]  # fmt: skip
+    for one, part in zip(found, parts, strict=True):
+        assert part.count("| refcoco_plus |") == 1
+        assert f"| {one.a:.2f} | {one.b:.2f} |" in part
+        assert f"gained: {one.gained[0]}" in part
+        assert len({line.replace(r"\|", "").count("|") for line in part.splitlines()
+                    if line.startswith("|")}) == 1  # fmt: skip
 
 
 def test_runs_that_share_nothing_are_refused():
