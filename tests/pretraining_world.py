@@ -1,4 +1,4 @@
-"""A few pre-training shards of coloured squares, and the parts that read them."""
+"""A few pre-training shards of coloured squares, the parts that read them, the task they train."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from tests import small
 from x2vlm import distributed
@@ -21,8 +23,11 @@ from x2vlm.data.concepts import (
 )
 from x2vlm.data.image import TrainTransform
 from x2vlm.data.streams import Stream
-from x2vlm.tasks.pretraining_data import Collate
+from x2vlm.model.x2vlm import X2VLM
+from x2vlm.tasks.pretraining import Pretraining
+from x2vlm.tasks.pretraining_data import Collate, Regions, Texts
 from x2vlm.train.mixed import MixedSource, Part
+from x2vlm.types import Batch
 
 KINDS = ("image", "region", "video", "question", "parallel")
 NAMES = list(small.COLOURS)
@@ -87,6 +92,12 @@ def parser(kind: str) -> Parser:
     return made[kind]
 
 
+def task(**options: Any) -> Pretraining:
+    """The task on a fresh model, the same every time."""
+    torch.manual_seed(0)
+    return Pretraining(X2VLM(CONFIG), TOKENIZER, **options)
+
+
 def source(
     folder: Path,
     *,
@@ -110,3 +121,22 @@ def source(
         if (folder / kind).is_dir()
     }
     return MixedSource(parts, seed=seed, **options)
+
+
+def first_batches(folder: Path, **options: Any) -> dict[str, Batch]:
+    """The first batch of every kind."""
+    first = next(iter(source(folder, **options)))
+    return {str(batch.target["kind"]): batch for batch in first}
+
+
+def parts_of(batch: Batch) -> tuple[Texts, Regions | None]:
+    """What a batch says of its texts, and of its regions where it has some."""
+    target = batch.target
+    assert batch.text_BL is not None
+    assert batch.mask_BL is not None
+    hidden = target["hidden_BL"], target["positions_BM"], target["targets_BM"]
+    texts = Texts(batch.text_BL, batch.mask_BL, *hidden)
+    if "patches_BV" not in target:
+        return texts, None
+    names = ("rows_B", "patches_BV", "box_B4", "is_box_B")
+    return texts, Regions(*(target[name] for name in names))
