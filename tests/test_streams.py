@@ -26,6 +26,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return write_folders(tmp_path_factory.mktemp("shards"))
 
 
+# Order
+
+
 def sources(stream: Stream, position: Position | None = None) -> list[str]:
     return [turn.entry.source for turn in stream.epoch(position or Position())]
 
@@ -99,6 +102,9 @@ def test_missing_shards_are_an_error_that_says_what_is_expected(tmp_path: Path) 
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(DataError, match="holds no row"):
         next(Stream(tmp_path, seed=0).deal())
+
+
+# Loading
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -82,6 +82,9 @@ WHOLE = [
 ]
 
 
+# The pack of real data
+
+
 @pytest.mark.parametrize(("name", "split", "language", "records", "texts", "missing"), PACK)
 def test_files_of_the_pack_give_their_counts(
     shared: Path, name: str, split: str, language: str, records: int, texts: int, missing: int
@@ -118,6 +121,9 @@ def test_gqa_layouts_agree_in_the_pack(shared: Path) -> None:
     by_id = {record.id: record for record in whole}
     assert len(subset) == 310
     assert essence(subset) == essence([by_id[record.id] for record in subset])
+
+
+# The mini world, and all benchmarks
 
 
 @pytest.fixture(scope="module")
