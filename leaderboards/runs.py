@@ -133,9 +133,15 @@ def _compare_pair(a: Run, b: Run, names: tuple[str, str], seed: int) -> list[Com
         )
     if a.benchmark.task == "attributes":
         return [_compare_attributes(a, b, names, seed)]
+    theirs = {one.metric: one for one in b.scores()}
+    pairs = [(one, theirs[one.metric]) for one in a.scores() if one.metric in theirs]
+    if not pairs:
+        raise RecordError(
+            f"{a.name} and {b.name} have no score of {a.record.benchmark} {a.record.split} in "
+            "common: one ranks texts, the other images"
+        )
     return [
-        compare_scores(x, y, benchmark=a.benchmark.name, names=names, seed=seed)
-        for x, y in zip(a.scores(), b.scores(), strict=True)
+        compare_scores(x, y, benchmark=a.benchmark.name, names=names, seed=seed) for x, y in pairs
     ]
 
 
@@ -152,7 +158,7 @@ def _compare_attributes(a: Run, b: Run, names: tuple[str, str], seed: int) -> Co
     return Comparison(
         a.benchmark.name, "map", *names, len(groups), len(set(groups)), float(a_S[0]),
         float(b_S[0]), float(b_S[0] - a_S[0]), float(low), float(high), "paired bootstrap",
-        bootstrap_p(drawn_S), flips.gained, flips.lost,
+        bootstrap_p(float(b_S[0] - a_S[0]), drawn_S), flips.gained, flips.lost,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ztest
 from synthetic_runs import SCORERS, make_run
 
 from benchmarks.metrics.languages import by_language
@@ -86,9 +87,28 @@ def test_clusters_widen_the_interval():
     assert (together[1] - together[0]) > 1.8 * (alone[1] - alone[0])
 
 
-def test_bootstrap_p_never_is_zero():
-    assert bootstrap_p(np.ones(99)) == pytest.approx(0.02)
-    assert bootstrap_p(np.zeros(99)) == 1.0
+def test_bootstrap_p_of_a_mean_is_that_of_the_z_test():
+    x = np.random.default_rng(4).normal(0.2, 1.0, 150)
+    drawn = np.random.default_rng(5).choice(x, (4000, 150)).mean(axis=1)
+    assert bootstrap_p(x.mean(), drawn) == pytest.approx(ztest(x)[1], rel=0.15)
+    assert bootstrap_p(0.0, drawn) == 1.0
+    assert bootstrap_p(1.0, np.ones(99)) == 1.0
+
+
+def test_a_plain_difference_of_map_survives_a_whole_suite():
+    a, b = (make_run("attributes", n=120, seed=s, skill=k) for s, k in ((1, 0.3), (2, 0.95)))
+    (found,) = compare_runs([[a], [b]])
+    assert 30 * found.p < 0.05
+
+
+def test_runs_that_rank_one_direction_are_compared_in_it():
+    both, texts = make_run("retrieval", n=20), make_run("retrieval", n=20, seed=1)
+    rows = [row for row in texts.rows if "text" in row["ranking"]]
+    texts = dataclasses.replace(texts, rows=rows)
+    assert [one.metric for one in compare_runs([[both], [texts]])] == ["text_r1"]
+    images = dataclasses.replace(both, rows=[r for r in both.rows if "image" in r["ranking"]])
+    with pytest.raises(RecordError, match="one ranks texts, the other images"):
+        compare_runs([[images], [texts]])
 
 
 def test_right_or_wrong_takes_mcnemar_and_names_the_flips():
