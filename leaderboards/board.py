@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks.record import ResultRecord
 from leaderboards.aggregate import Refusal, long_table, over_seeds
-from leaderboards.boards import BOARDS, HUNDREDS, Board, Want
+from leaderboards.boards import BOARDS, Board, Want, scale_of
 from x2vlm.errors import RecordError, unknown
 
 ABLATION = "ablation:"
@@ -34,7 +34,7 @@ class Column:
     @property
     def scale(self) -> float:
         """What values are multiplied by to be shown as papers print them."""
-        return 100.0 if self.metric in HUNDREDS else 1.0
+        return scale_of(self.metric)
 
     @property
     def title(self) -> str:

@@ -36,6 +36,12 @@ CAPTIONS = ("bleu4", "meteor", "rouge_l", "cider", "spice")
 HUNDREDS = frozenset({"bleu1", "bleu2", "bleu3", *CAPTIONS})
 """Metrics whose own unit is a hundredth of what papers print; tables show them as papers do."""
 
+
+def scale_of(metric: str) -> float:
+    """What values of a metric are multiplied by to be shown as papers print them."""
+    return 100.0 if metric.partition("/")[0] in HUNDREDS else 1.0
+
+
 BOARDS: tuple[Board, ...] = (
     Board(
         "overview",

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leaderboards.boards import HUNDREDS
+from leaderboards.boards import scale_of
 from leaderboards.published import FIELDS, FOLDER
 from x2vlm.errors import DataError
 from x2vlm.writing import write_atomically
@@ -56,8 +56,8 @@ def _curate(number: int, row: Row, rules: Mapping[str, Any], sources: dict[str, 
     if not re.fullmatch(r"[\d.]+", value):
         value, note = "", f"printed {printed.partition(' ')[0]}, a misprint of the source"
         printed = ""
-    elif metric.partition("/")[0] in HUNDREDS:
-        value = f"{float(value) / 100:.6g}"
+    elif (scale := scale_of(metric)) != 1:
+        value = f"{float(value) / scale:.6g}"
     model, parameters, data = _model(row["model"])
     exception: Mapping[str, str] = next(
         (rule for rule in rules["exceptions"] if rule["where"].items() <= row.items()), {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from benchmarks.record import ResultRecord
 from leaderboards import charts
 from leaderboards.aggregate import flags_of
 from leaderboards.board import BoardTable, Cell, Column, Row
+from leaderboards.boards import scale_of
 from leaderboards.difference import Difference, interval_text
 from leaderboards.export import MARKS, footnotes, labels, marks_of, number_text, size_text
 from leaderboards.published import numbers
@@ -21,7 +23,7 @@ from leaderboards.runs import Run
 from leaderboards.sample_data import slug
 
 View = dict[str, Any]
-RADAR_ROWS, BAR_ROWS, BAR_CHARTS = 5, 14, 12
+RADAR_ROWS, BAR_ROWS, BAR_CHARTS, PROGRESS = 5, 14, 12, 60
 
 
 def board_link(table: BoardTable) -> View:
@@ -49,9 +51,15 @@ def number(value: float | None, digits: int = 2) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
+def shown(value: float | None, metric: str, digits: int = 2) -> str:
+    """A metric's value as papers print it, "" when undefined."""
+    return "" if value is None else number(value * scale_of(metric), digits)
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "size": size_text,
     "number": number,
+    "shown": shown,
     "slug": slug,
     "cell_text": lambda cell, column: number_text(cell, column.scale),
     "cell_marks": cell_marks,
@@ -80,7 +88,7 @@ def summary(tables: Sequence[BoardTable], runs: Sequence[Run]) -> View:
     }  # fmt: skip
 
 
-def _progress(records: Sequence[ResultRecord]) -> Markup | None:
+def _progress(records: Sequence[ResultRecord]) -> View | None:
     """Headline between chance (0) and perfect (100), where both are known."""
     rows = []
     for record in sorted(records, key=lambda r: (r.benchmark, r.split, str(r.model), r.seed)):
@@ -97,7 +105,9 @@ def _progress(records: Sequence[ResultRecord]) -> Markup | None:
                                mark="▽" if missed else ""))  # fmt: skip
     if not rows:
         return None
-    return charts.bars("Headline of every run, from chance (0) to perfect (100)", rows[:60])
+    which = f"the first {PROGRESS} of {len(rows)} runs" if rows[PROGRESS:] else "every run"
+    title = f"Headline of {which}, from chance (0) to perfect (100)"
+    return {"title": title, "picture": charts.bars(title, rows[:PROGRESS])}
 
 
 def board_view(table: BoardTable, found: Sequence[Difference]) -> View:
@@ -230,6 +240,7 @@ def _curves(path: Path) -> list[View]:
         step = row.get("step")
         for name, value in row.items():
             numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+            numeric = numeric and math.isfinite(value)  # a loss that diverged
             if name != "step" and isinstance(step, (int, float)) and numeric:
                 lines.setdefault(name, []).append((float(step), float(value)))
     losses_first = sorted(lines, key=lambda name: ("loss" not in name, name))
@@ -270,13 +281,17 @@ def benchmark_view(runs: Sequence[Run], keys: Mapping[str, str]) -> View:
 
 
 def _history(suite: str, runs: Sequence[Run]) -> View | None:
-    rows = []
+    headline = runs[0].record.headline
+    scale, rows = scale_of(headline), []
     for run in runs:
         measure = run.record.metrics[run.record.headline]
         if measure.value is not None:
-            rows.append(charts.Bar(run.name, measure.value, measure.standard_error))
+            error = measure.standard_error
+            rows.append(charts.Bar(run.name, measure.value * scale,
+                                   None if error is None else error * scale))  # fmt: skip
     if not rows:
         return None
-    chance = runs[0].record.chance.get(runs[0].record.headline)
-    title = f"{runs[0].record.headline} on {suite} data, oldest run first"
-    return {"title": title, "picture": charts.bars(title, rows[-20:], chance)}
+    chance = runs[0].record.chance.get(headline)
+    title = f"{headline} on {suite} data, oldest run first"
+    picture = charts.bars(title, rows[-20:], None if chance is None else chance * scale)
+    return {"title": title, "picture": picture}

@@ -54,10 +54,13 @@ def build_site(
     gallery: folders that `x2vlm explain` wrote, or folders of them. progress: wraps the list of
     data sets while they are written. RecordError when `out` holds other things than a site.
     """
-    names = [slug(run.name) for run in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise RecordError(f"two runs are called {name!r}; rename one folder")
+    named: dict[str, Run] = {}
+    for run in runs:
+        if (other := named.setdefault(slug(run.name), run)) is not run:
+            raise RecordError(
+                f"two runs are called {slug(run.name)!r}: {other.record.path} and "
+                f"{run.record.path}; rename one folder, or name the runs that are meant"
+            )
     _clear(out)
     for name in COPIED:  # first: they tell a site that was not finished from other folders
         shutil.copyfile(ASSETS / name, out / name)

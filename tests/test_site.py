@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -7,6 +8,8 @@ from explanations import study
 from PIL import Image
 from synthetic_runs import NASTY, SCORERS, make_run
 
+from benchmarks.metrics.stats import Measure
+from leaderboards import pages
 from leaderboards.sample_data import PAGE, items_of, write_data_set
 from leaderboards.site import build_site
 from leaderboards.thumbnails import SIDE, Thumbnails
@@ -131,8 +134,14 @@ def test_values_on_a_board_lead_to_their_run_or_to_all_seeds(tmp_path, site):
 
 def test_two_runs_of_one_name_are_refused(tmp_path):
     runs = [make_run(task, tmp_path, n=3, name="same") for task in ("answering", "grounding")]
-    with pytest.raises(RecordError, match="two runs are called 'same'"):
+    paths = [str(tmp_path / name / "record.json") for name in ("a", "b")]
+    runs = [
+        dataclasses.replace(run, record=dataclasses.replace(run.record, path=path))
+        for run, path in zip(runs, paths, strict=True)
+    ]
+    with pytest.raises(RecordError, match="two runs are called 'same'") as error:
         build_site(runs, tmp_path / "out")
+    assert all(path in str(error.value) for path in paths)
 
 
 def test_refused_and_marked_records_are_told(tmp_path):
@@ -150,6 +159,33 @@ def test_run_page_shows_settings_environment_and_curves(site):
     text = (out / f"run-{runs[0].name}.html").read_text(encoding="utf-8")
     for part in ("torch", "2.6.0", "a" * 40, "polyline", "loss", "confi", "1000"):
         assert part in text
+
+
+def test_a_loss_that_diverged_does_not_stop_the_site(tmp_path):
+    run = make_run("answering", tmp_path, n=3)
+    with (run.folder / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 50, "loss": NaN}\n{"step": 60, "loss": Infinity}\n')
+    build_site([run], tmp_path / "out")
+    assert "polyline" in (tmp_path / "out" / f"run-{run.name}.html").read_text(encoding="utf-8")
+
+
+def test_captions_are_scored_in_the_unit_of_papers_on_every_page(tmp_path):
+    measure = {"cider": Measure(1.0625, 4, 0.03125)}
+    run = make_run("captioning", tmp_path, n=4, metrics=measure, floor={"value": 1.2, "met": False})
+    build_site([run], tmp_path / "out")
+    for name, value in (("index", "106.25"), ("benchmark-coco_captioning", "106.25"),
+                        (f"run-{run.name}", "106.250")):  # fmt: skip
+        text = (tmp_path / "out" / f"{name}.html").read_text(encoding="utf-8")
+        assert f'data-value="106.250000">{value}</td><td class="num">3.12' in text.replace("\n", "")
+        assert "1.06<" not in text
+        assert ("120.00" in text) == (not name.startswith("benchmark"))
+
+
+def test_runs_left_out_of_a_picture_are_told(monkeypatch):
+    monkeypatch.setattr(pages, "PROGRESS", 2)
+    runs = [make_run("answering", n=3, seed=seed) for seed in range(3)]
+    assert "the first 2 of 3 runs" in pages.summary([], runs)["progress"]["title"]
+    assert "every run" in pages.summary([], runs[:2])["progress"]["title"]
 
 
 def test_benchmark_page_says_what_is_tested_and_tells_suites_apart(tmp_path):

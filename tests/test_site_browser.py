@@ -108,6 +108,19 @@ def test_a_table_is_sorted_by_its_headers(page, out):
     assert page.locator("th[aria-sort=ascending]").count() == 1
 
 
+def test_columns_of_words_are_sorted_too(page, out):
+    page.goto((out / "index.html").as_uri())
+    heads = page.locator("table.sortable thead th").all_text_contents()
+    for number, head in enumerate(heads):
+        button = page.locator("table.sortable thead button").nth(number)
+        button.click()
+        button.click()
+        texts = page.locator(f"table.sortable tbody tr > :nth-child({number + 1})")
+        first, last = texts.first.inner_text(), texts.last.inner_text()
+        button.click()
+        assert (texts.first.inner_text(), texts.last.inner_text()) == (last, first), head
+
+
 def test_rows_are_filtered(page, out):
     page.goto((out / "published.html").as_uri())
     assert page.locator("#count").inner_text() == "1900 of 1900 rows"
@@ -117,20 +130,21 @@ def test_rows_are_filtered(page, out):
 
 
 def test_a_board_is_filtered_by_model_size_data_and_protocol(page, tmp_path):
-    models = {"tiny": (1_800_000, "4M", "fine-tuned"), "base": (255_000_000, "1B", "zero-shot")}
+    base = "base  of two spaces "
+    models = {"tiny": (1_800_000, "4M", "fine-tuned"), base: (255_000_000, "1B", "zero-shot")}
     runs = [
-        make_run("answering", tmp_path, n=3, name=name, protocol=protocol,
+        make_run("answering", tmp_path, n=3, name=name.strip(), protocol=protocol,
                  model={"name": name, "parameters": size, "pretraining": data})
         for name, (size, data, protocol) in models.items()
     ]  # fmt: skip
     build_site(runs, tmp_path / "out")
     page.goto((tmp_path / "out" / "board-mini-overview.html").as_uri())
     count, rows = page.locator("#count"), page.locator("#board tbody tr:visible")
-    for name, kept in (("model", "base"), ("size", "255M"), ("data", "1B")):
+    for name, kept in (("model", base), ("size", "255000000"), ("data", "1B")):
         chooser = page.locator(f"select[data-rows={name}]")
-        chooser.select_option(label=kept)
+        chooser.select_option(kept)
         assert count.inner_text() == "1 of 2 rows"
-        assert rows.locator("th").inner_text() == "base"
+        assert rows.locator("th").inner_text() == "base of two spaces"
         chooser.select_option("")
         assert count.inner_text() == "2 of 2 rows"
     heads = page.locator("#board thead th[data-protocol]:visible")
