@@ -58,6 +58,33 @@ def test_boards_are_printed_or_written_in_every_format(
     assert "nothing to show" in capsys.readouterr().err
 
 
+def test_several_boards_on_the_console_are_one_table_or_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_run(tmp_path / name, make_record(name)) for name in ("nlvr2", "ovad")]
+    words = ["board", *map(str, runs)]
+    assert main([*words, "format=csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["board"] for row in rows] == ["overview", "overview", "understanding"]
+    assert main([*words, "format=json"]) == 0
+    assert [board["board"] for board in json.loads(capsys.readouterr().out)] == [
+        "overview", "understanding"
+    ]  # fmt: skip
+    assert main([*words, "format=json", "board=overview"]) == 0
+    assert json.loads(capsys.readouterr().out)["board"] == "overview"
+
+
+@pytest.mark.parametrize("words", [["format=csv"], ["format=tex"], ["out=OUT"]])
+def test_refusals_that_no_board_tells_are_told_on_the_console(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    write_run(tmp_path / "runs" / "a", make_record())
+    write_run(tmp_path / "runs" / "b", make_record("vqav2", limit=3))
+    words = [word.replace("OUT", str(tmp_path / "out")) for word in words]
+    assert main(["board", str(tmp_path / "runs"), *words]) == 0
+    assert "refused, limited to 3 records" in capsys.readouterr().err
+
+
 def test_unverified_numbers_are_shown_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +135,15 @@ def test_a_site_is_written_from_run_folders(
     assert main(["site", str(tmp_path / "runs"), f"out={tmp_path / 'site'}"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "site" / "index.html")
     assert (tmp_path / "site" / "run-a.html").is_file()
+
+
+def test_pictures_that_a_site_lacks_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "a", 30)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    assert main(["site", str(tmp_path / "runs"), f"out={tmp_path / 'site'}"]) == 0
+    assert f"no picture: {tmp_path / 'a.png'}: " in capsys.readouterr().err
 
 
 def test_an_export_holds_what_other_tools_read(

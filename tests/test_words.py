@@ -13,6 +13,13 @@ def test_words_and_settings_are_told_apart_by_the_sign() -> None:
     )
 
 
+def test_a_path_with_the_sign_is_a_word() -> None:
+    assert split_words(["runs/lr=1e-4", "./a=b", "out=x/y=z"]) == (
+        ["runs/lr=1e-4", "./a=b"],
+        {"out": "x/y=z"},
+    )
+
+
 def test_an_unknown_setting_is_refused_with_what_was_meant() -> None:
     take({"out": "x"}, "out", "allow")
     with pytest.raises(ConfigError, match="did you mean 'allow'"):

@@ -29,15 +29,25 @@ def board(words: Sequence[str]) -> int:
         tables = [table for table in tables if table.board == wanted]
     if not tables:
         print("nothing to show: every record was refused, or fits no board", file=sys.stderr)
+    if "out" in settings:
+        for table in tables:
+            print(write(table, kind, Path(settings["out"])))
+    elif tables:
+        print(_together([FORMATS[kind][1](table) for table in tables], kind))
+    if not tables or "out" in settings or kind in ("csv", "tex"):  # else the boards tell it
         for refusal in long_table(records, allow).refused:
             print(refusal, file=sys.stderr)
-    for table in tables:
-        if "out" in settings:
-            print(write(table, kind, Path(settings["out"])))
-        else:
-            _, to_text = FORMATS[kind]
-            print(to_text(table))
     return 0
+
+
+def _together(texts: Sequence[str], kind: str) -> str:
+    """Several boards as one text that its readers still read: CSV under one header, a JSON list."""
+    if kind == "csv":
+        rows = "".join(text.partition("\n")[2] for text in texts)
+        return texts[0].partition("\n")[0] + "\n" + rows.rstrip("\n")
+    if kind == "json" and len(texts) > 1:
+        return f"[{','.join(texts)}]"
+    return "\n".join(texts)
 
 
 def _folders(words: Sequence[str]) -> list[Path]:
@@ -158,6 +168,10 @@ def write_site(
 
     runs = [open_run(path, data_root) for path in find_records(folders)]
     built = build_site(runs, out, allow=allow, states=states, gallery=gallery, progress=plain_watch)
+    for media, why in list(built.unreadable.items())[:5]:
+        print(f"no picture: {media}: {why}", file=sys.stderr)
+    if len(built.unreadable) > 5:
+        print(f"no picture: {len(built.unreadable)} files in all", file=sys.stderr)
     return built.index
 
 

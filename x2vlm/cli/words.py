@@ -12,9 +12,9 @@ ON_ERROR: dict[str, OnError] = {"raise": "raise", "skip": "skip"}
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], Settings]:
-    """Plain words and key=value settings."""
-    plain = [word for word in words if "=" not in word]
-    settings = dict(word.split("=", 1) for word in words if "=" in word)
+    """Plain words and key=value settings; a path may hold "=", as in runs/lr=1e-4."""
+    plain = [word for word in words if "=" not in word or "/" in word.partition("=")[0]]
+    settings = dict(word.split("=", 1) for word in words if word not in plain)
     return plain, settings
 
 
