@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import socket
+import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import small
 import torch
-import torch.multiprocessing as mp
-import twins
 from test_task_contract import (
-    COLOURS,
     TOKENIZER,
     TRAINED,
+    assert_close,
     make,
     predictions,
     records,
@@ -24,13 +21,14 @@ from test_task_contract import (
 )
 from torch.profiler import ProfilerActivity, profile
 
+from tests import processes, small
 from x2vlm import distributed
+from x2vlm.data.image import Sample
 from x2vlm.data.loader import evaluation_loader
 from x2vlm.errors import ConfigError, DataError
-from x2vlm.tasks import build_on, gallery
+from x2vlm.tasks import build_on
 from x2vlm.tasks.evaluation import predicting
-from x2vlm.tasks.features import largest_batch, shared_images
-from x2vlm.tasks.gallery import balanced
+from x2vlm.tasks.features import CPU_BATCH, _bytes_per_image, largest_batch, shared_images
 from x2vlm.types import Prediction
 
 
@@ -68,121 +66,30 @@ def _least_contrastive() -> float:
     return float(torch.tensor(2.0).log())
 
 
-def test_retrieval_equals_the_plain_two_stages() -> None:
-    task, rows = make("retrieval", k=3), records("retrieval", 6)
-    found = predictions(task, rows)
-    model = task.model
-    with torch.inference_mode():
-        batches = list(evaluation_loader(task, rows, batch_size=1))
-        image_NVD = torch.cat([model.encode_visual(batch.image) for batch in batches])
-        texts = [text for batch in batches for text in batch.target["texts"][0]]
-        text_ids = [id_ for batch in batches for id_ in batch.target["text_ids"][0]]
-        text_ML, mask_ML = TOKENIZER.encode(texts, 40)
-        text_MLD = model.encode_text(text_ML, mask_ML)
-        cosine_NM = model.image_feature(image_NVD) @ model.text_feature(text_MLD).T
-        every = torch.cartesian_prod(torch.arange(len(rows)), torch.arange(len(texts)))
-        score_NM = twins.rerank_scores(
-            model, image_NVD, *twins.padded_texts(model, text_ML, mask_ML), every
-        ).view(6, 12)
-    for n, record in enumerate(rows):
-        best = cosine_NM[n].topk(3).indices
-        expected = sorted(((text_ids[m], float(score_NM[n, m])) for m in best),
-                          key=lambda pair: -pair[1])  # fmt: skip
-        ranking = found[record.id]["ranking"]["text"]
-        assert [name for name, _ in ranking] == [name for name, _ in expected]
-        assert [s for _, s in ranking] == pytest.approx([s for _, s in expected], abs=1e-4)
-    for m, text_id in enumerate(text_ids):
-        best = cosine_NM[:, m].topk(3).indices
-        ranking = found[text_id]["ranking"]["image"]
-        assert {name for name, _ in ranking} == {rows[n].id for n in best}
-        assert [s for _, s in ranking] == sorted((s for _, s in ranking), reverse=True)
-
-
-def test_retrieval_of_videos() -> None:
-    task, rows = make("retrieval"), records("retrieval", 4)
-    loader = list(evaluation_loader(task, rows, batch_size=2))
-    for batch in loader:
-        assert batch.image is not None
-        batch.image = torch.stack([batch.image, batch.image.flip(0)], 1)
-    assert len(list(task.predict(loader))) == 4 + 8
-
-
-def test_text_ids_must_fit_texts() -> None:
-    task = make("retrieval")
-    row = small.record("x", "one", "two", text_ids=["a"])
-    with pytest.raises(DataError, match="2 texts but 1 text ids"):
-        list(evaluation_loader(task, [row], batch_size=1))
-
-
-def test_kept_features_give_the_same_ranking_without_decoding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gallery, "PER_FILE", 3)
-    task, rows = make("retrieval"), records("retrieval", 4)
-    plain = predictions(task, rows)
-    task.cache = str(tmp_path / "features")
-    assert predictions(task, rows) == plain
-    (kept,) = (tmp_path / "features").iterdir()
-    assert len(list(kept.iterdir())) == 2
-    images = gallery.encode_images(task, evaluation_loader(task, rows, batch_size=2))
-    gallery._keep(kept, list(images.values()))  # another run was faster: its files stay
-    assert [kept] == list((tmp_path / "features").iterdir())
-
-    class NoDecoding:
-        def __init__(self, *, train: bool) -> None:
-            assert not train
-
-        def __call__(self, *_: object) -> Any:
-            raise AssertionError("decoded although the features are kept")
-
-    task.transform = NoDecoding  # type: ignore[assignment]
-    assert predictions(task, rows) == plain
-    with torch.no_grad():
-        task.model.vision.cls_token.add_(1)
-    with pytest.raises(AssertionError, match="decoded"):
-        predictions(task, rows)
-    assert [kept] == list((tmp_path / "features").iterdir())
-
-
-def share(rank: int, world: int, port: int, out: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
-    )
+def rankings() -> list[Prediction]:
+    """Predictions of all processes, each for its share of the images."""
     task, rows = make("retrieval", k=3), records("retrieval", 8)
+    rank, world = distributed.rank(), distributed.world()
     loader = evaluation_loader(task, rows, batch_size=2, rank=rank, world=world)
     found = distributed.all_gather_objects(list(task.predict(loader)))
-    if rank == 0:
-        torch.save([row for part in found for row in part], out)
-    torch.distributed.destroy_process_group()
+    return [row for part in found for row in part]
 
 
 @pytest.mark.parametrize("world", [2, 3, 7])
 def test_processes_change_nothing(world: int, tmp_path: Path) -> None:
-    out = tmp_path / "found.pt"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.start_processes(share, (world, port, str(out)), world, start_method="fork")
-    rows = torch.load(out)
-    plain = predictions(make("retrieval", k=3), records("retrieval", 8))
-    assert len(rows) == len(plain)
-    for row in rows:
-        (kind,) = row["ranking"]
-        expected = plain[row["id"]]["ranking"][kind]
-        assert [name for name, _ in row["ranking"][kind]] == [name for name, _ in expected]
-        assert [s for _, s in row["ranking"][kind]] == pytest.approx(
-            [s for _, s in expected], abs=1e-4
-        )
+    found, *_ = processes.run(rankings, world, tmp_path)
+    expected = predictions(make("retrieval", k=3), records("retrieval", 8))
+    assert len(found) == len(expected)
+    assert_close({row["id"]: row for row in found}, expected)
 
 
-def test_work_is_shared_by_cost() -> None:
-    costs = [100, 1, 1, 1, 1, 50, 50, 2]
-    owner = balanced(costs, [0, 0, 0, 0, 1, 0, 0, 1], 2)
-    loads = [sum(c for c, o in zip(costs, owner, strict=True) if o == rank) for rank in (0, 1)]
-    assert max(loads) <= 105
-    assert balanced([1] * 6, [0, 1, 2] * 2, 3) == [0, 1, 2] * 2  # nothing moves in vain
-    assert balanced([], [], 3) == []
+@pytest.mark.parametrize("name", ["retrieval", "answering", "captioning"])
+def test_no_batch_size_changes_a_prediction(name: str) -> None:
+    """So the automatic one changes no metric."""
+    task, rows = make(name), records(name, 5)
+    one_by_one = predictions(task, rows, batch_size=1)
+    for batch_size in (2, 5, 32):
+        assert_close(predictions(task, rows, batch_size), one_by_one)
 
 
 def test_a_box_is_in_pixels_of_the_original_image() -> None:
@@ -264,98 +171,35 @@ def test_captions_leave_the_prompt_out_and_end_in_time() -> None:
 
 
 def test_masks_of_a_caption_depend_on_its_seed_alone() -> None:
-    task = make("captioning")
-    one, two = (training_batch(task, "captioning") for _ in range(2))
-    assert torch.equal(one.text_BL, two.text_BL)
-    assert int(one.target["weights_BM"].sum()) >= 6
+    task, (row,) = make("captioning"), records("captioning", 1)
 
-
-def test_matching_probabilities_and_cosines() -> None:
-    task, rows = make("matching"), records("matching", 3)
-    found = predictions(task, rows)
-    model = task.model
-    batch = next(iter(evaluation_loader(task, rows, batch_size=3)))
-    with torch.inference_mode():
-        image_XVD = model.encode_image(batch.image)
-        text_XLD = model.encode_text(batch.text_BL, batch.mask_BL)
-        for n, record in enumerate(rows):
-            for c in (0, 1):
-                for i in (0, 1):
-                    text, mask = text_XLD[2 * n + c, None], batch.mask_BL[2 * n + c, None]
-                    image_1VD = image_XVD[2 * n + i, None]
-                    logits = model.match(model.fuse(text, mask, model.memory(image_1VD)))
-                    cosine = (model.image_feature(image_1VD) * model.text_feature(text)).sum()
-                    row = found[record.id]
-                    assert row[f"c{c}_i{i}"] == pytest.approx(
-                        logits.softmax(-1)[0, 1].item(), abs=1e-5
-                    )
-                    assert row[f"feature_c{c}_i{i}"] == pytest.approx(cosine.item(), abs=1e-5)
-
-
-@pytest.mark.parametrize("score", ["features", "matching"])
-@pytest.mark.parametrize("variant", ["regions", "crops"])
-def test_attributes_average_their_prompts(score: str, variant: str) -> None:
-    task = make("attributes", score=score, variant=variant)
-    row = small.record(
-        "b0", "square", "thing", images=(small.picture(3, "red"),), box=[4, 8, 24, 32]
-    )
-    scores = predictions(task, [row])[row.id]["scores"]
-    model = task.model
-    batch = next(iter(evaluation_loader(task, [row], batch_size=1)))
-    with torch.inference_mode():
-        image_1VD, patches = model.encode_image(batch.image), batch.target["patches_BV"]
-        if variant == "crops":
-            assert patches.all()
-            region_1VD = image_1VD
-        else:
-            assert 1 < patches.sum() < patches.numel()
-            region_1VD = model.regions(image_1VD, patches, [0])
-        memory = model.memory(region_1VD, patches if variant == "regions" else None)
-        for attribute, colour in enumerate(COLOURS):
-            texts = [f"a {colour} square", f"a {colour} thing", colour]
-            text_XL, mask_XL = TOKENIZER.encode(texts, 40)
-            text_XLD = model.encode_text(text_XL, mask_XL)
-            if score == "features":
-                values = model.text_feature(text_XLD) @ model.image_feature(region_1VD)[0]
-            else:
-                values = model.match(model.fuse(text_XLD, mask_XL, memory, [0, 0, 0]))[:, 1]
-            assert scores[attribute] == pytest.approx(values.mean().item(), abs=1e-4)
-
-
-def test_a_box_without_nouns_is_an_object() -> None:
-    task = make("attributes", templates={"is": ["a {words} {noun}"]})
-    row = small.record("b0", images=(small.picture(3, "red"),), box=[4, 8, 24, 32])
-    named = small.record("b0", "object", images=row.images, box=[4, 8, 24, 32])
-    assert predictions(task, [row]) == predictions(task, [named])
-
-
-def test_synonyms_and_kinds_of_attributes_make_the_prompts() -> None:
-    templates = {"is": ["a {words} {noun}"], "has": ["a {noun} with {words}"]}
-    task = make("attributes", labels=("colour:red/dark red", "part:left"), templates=templates)
-    row = small.record("b0", "square", images=(small.picture(3),), box=[4, 8, 24, 32])
-    facts = ({"is_has": "is"}, {"is_has": "has"})
-    row = dataclasses.replace(row, tags={"attributes": facts})
-    scores = predictions(task, [row])[row.id]["scores"]
-    batch = next(iter(evaluation_loader(task, [row], batch_size=1)))
-    model = task.model
-    with torch.inference_mode():
-        image_1VD = model.encode_image(batch.image)
-        feature_E = model.image_feature(model.regions(image_1VD, batch.target["patches_BV"], [0]))[
-            0
+    def hidden(*seeds: int) -> list[tuple[list[int], list[int]]]:
+        """Positions and tokens that are hidden of one caption, by its seed."""
+        rows = [replace(row, target={"seed": seed}) for seed in seeds]
+        samples = [Sample(one, (torch.zeros(3, small.SIZE, small.SIZE),)) for one in rows]
+        target = task.collate(samples, train=True).target
+        return [
+            (positions[there > 0].tolist(), tokens[there > 0].tolist())
+            for positions, tokens, there in zip(
+                target["positions_BM"], target["targets_BM"], target["weights_BM"], strict=True
+            )
         ]
-        texts = ["a red square", "a dark red square", "a square with left"]
-        feature_XE = model.text_feature(model.encode_text(*TOKENIZER.encode(texts, 40)))
-        red, dark, left = (feature_XE @ feature_E).tolist()
-    assert scores == pytest.approx([(red + dark) / 2, left], abs=1e-5)
-    short = dataclasses.replace(row, tags={"attributes": facts[:1]})
-    with pytest.raises(DataError, match="1 attributes described, 2 to score"):
-        predictions(task, [short])
+
+    together = hidden(*range(8))
+    assert [hidden(seed) for seed in range(8)] == [[one] for one in together]
+    assert all(tokens for _, tokens in together)
+    assert len({tuple(tokens) for _, tokens in together}) > 1
 
 
-def test_the_largest_batch_is_at_least_one() -> None:
+def test_a_cpu_takes_an_eighth_of_the_free_memory_and_at_least_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = small.model("matching")
-    assert 1 <= largest_batch(model) <= 32
-    assert 1 <= largest_batch(model, frames=4) <= 32
+    assert 1 <= largest_batch(model) <= CPU_BATCH
+    for free, images, videos in ((0, 1, 1), (9, 1, 1), (80, 10, 2), (10_000, 32, 32)):
+        pages = {"SC_AVPHYS_PAGES": free * _bytes_per_image(model), "SC_PAGE_SIZE": 1}
+        monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+        assert (largest_batch(model), largest_batch(model, frames=4)) == (images, videos)
 
 
 @pytest.mark.parametrize(("room", "found"), [(5000, 512), (100, 32), (3, 1), (0, 1)])
@@ -373,29 +217,6 @@ def test_a_gpu_takes_half_of_what_fits(
     monkeypatch.setattr(torch, "zeros", lambda images, *_, **__: images)
     card: Any = Card()
     assert largest_batch(card) == found
-
-
-@pytest.mark.parametrize("name", ["retrieval", "answering", "captioning"])
-def test_no_batch_size_changes_a_prediction(name: str) -> None:
-    """So the automatic one changes no metric."""
-    task, rows = make(name), records(name, 5)
-    first, *others = (
-        {row["id"]: _parts(row) for row in task.predict(
-            evaluation_loader(task, rows, batch_size=size))}
-        for size in (1, 2, 5, 32)
-    )  # fmt: skip
-    for other in others:
-        assert other == first
-
-
-def _parts(row: Prediction) -> Any:
-    """A prediction, its scores to 4 places of what they are."""
-    if "ranking" not in row:
-        return {key: value for key, value in row.items() if key != "id"}
-    return {
-        kind: [(name, pytest.approx(score, abs=1e-4)) for name, score in pairs]
-        for kind, pairs in row["ranking"].items()
-    }
 
 
 def test_autocast_converts_each_weight_once_while_predicting() -> None:
