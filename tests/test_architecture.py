@@ -13,6 +13,9 @@ from benchmarks.registry import NAMES
 TOP = Path(__file__).resolve().parents[1]
 PACKAGES = ("x2vlm", "benchmarks", "leaderboards")
 SOURCES = sorted(path for name in PACKAGES for path in (TOP / name).rglob("*.py"))
+TESTS = sorted((TOP / "tests").rglob("*.py"))
+STILL_LONG = {"tests/test_model.py", "tests/test_site_browser.py"}
+"""files that wait to be split; nothing is to be added"""
 TORCH_FREE = (
     "x2vlm/types.py", "x2vlm/errors.py", "x2vlm/config.py", "x2vlm/model/config.py",
     "x2vlm/cli/__init__.py", "benchmarks", "leaderboards",
@@ -96,10 +99,10 @@ def test_importing_it_loads_no_torch(module: str) -> None:
 
 def test_files_and_functions_stay_short() -> None:
     long = []
-    for path in SOURCES:
+    for path in SOURCES + TESTS:
         text = path.read_text(encoding="utf-8")
         limit = 400 if "/model/" in name_of(path) else 300
-        if text.count("\n") > limit:
+        if text.count("\n") > limit and name_of(path) not in STILL_LONG:
             long.append(f"{name_of(path)}: {text.count(chr(10))} lines")
         long += [
             f"{name_of(path)}:{node.lineno} {node.name}"
