@@ -117,17 +117,24 @@ def test_sharing_changes_neither_losses_nor_gradients(batches: dict[str, Batch],
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
-def test_an_image_is_encoded_once(batches: dict[str, Batch]) -> None:
-    task, sizes = world.task(), []
+def images_encoded(task: Pretraining) -> list[int]:
+    """How many images each call of the vision tower will get."""
+    sizes: list[int] = []
     task.model.vision.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    return sizes
+
+
+def test_an_image_is_encoded_once(batches: dict[str, Batch]) -> None:
+    task = world.task()
+    sizes = images_encoded(task)
     task.loss(batches["region"])
     assert sizes == [len(batches["region"].ids)]
     assert len(world.parts_of(batches["region"])[0].text_BL) > sizes[0]
 
 
 def test_questions_share_an_image_and_an_answer_is_never_cut(batches: dict[str, Batch]) -> None:
-    task, batch, sizes = world.task(), batches["question"], []
-    task.model.vision.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    task, batch = world.task(), batches["question"]
+    sizes = images_encoded(task)
     shared = task.loss(batch)["question_mlm"]
     assert sizes == [len(batch.ids)]
     texts, _ = world.parts_of(batch)

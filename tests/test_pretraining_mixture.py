@@ -45,7 +45,7 @@ def test_a_mixture_resumes_exactly(shards: Path, workers: int) -> None:
     position = source.state_dict()
     again = world.source(shards, workers=workers)
     again.load_state_dict(position)
-    for expected, found in zip(whole[4:], iter(again), strict=False):
+    for expected, found in zip(whole[4:], itertools.islice(again, 3), strict=True):
         assert len(expected) == len(found) == 5
         assert all(equal(*pair) for pair in zip(expected, found, strict=True))
 
