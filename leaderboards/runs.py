@@ -20,7 +20,7 @@ from benchmarks.score import numbered
 from leaderboards.aggregate import find_records
 from leaderboards.compare import Comparison, bootstrap_p, compare_scores, with_holm
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
-from x2vlm.errors import RecordError
+from x2vlm.errors import ConfigError, RecordError
 from x2vlm.types import Prediction, Record
 
 DataRoot = Callable[[Plan], Path]
@@ -66,13 +66,20 @@ def open_run(path: Path, data_root: DataRoot) -> Run:
 
 
 def plan_of(record: ResultRecord) -> Plan:
-    """The plan a record was made by, from its resolved settings."""
+    """The plan a record was made by, from its resolved settings. RecordError when this version does
+    not know them."""
     config = dict(record.config)
-    config["model"] = ModelChoice.from_dict(config.get("model", {}))
-    config["data"] = DataConfig.from_dict(config.get("data", {}))
-    config["train"] = TrainConfig.from_dict(config.get("train", {}))
-    config["predict"] = PredictConfig.from_dict(config.get("predict", {}))
-    return Plan.from_dict(config)
+    try:
+        config["model"] = ModelChoice.from_dict(config.get("model", {}))
+        config["data"] = DataConfig.from_dict(config.get("data", {}))
+        config["train"] = TrainConfig.from_dict(config.get("train", {}))
+        config["predict"] = PredictConfig.from_dict(config.get("predict", {}))
+        return Plan.from_dict(config)
+    except ConfigError as error:
+        raise RecordError(
+            f"{record.path or 'record'}: its settings are not those of this version: {error}\n"
+            "  to do: run it again, or use the version that made it"
+        ) from error
 
 
 def compare_runs(

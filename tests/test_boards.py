@@ -119,6 +119,14 @@ def test_a_comparison_says_who_is_who_and_lists_every_flip(
     assert {row["change"] for row in flips} == {"gained"}
 
 
+def test_a_run_that_is_not_there_is_named_before_others_are_opened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = write_run(tmp_path / "broken", make_record("mine", config={"benchmark": "none"}))
+    assert main(["compare", str(broken), str(tmp_path / "nowhere")]) == 1
+    assert "nowhere: no such run folder" in capsys.readouterr().err
+
+
 def test_a_side_that_holds_a_split_twice_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

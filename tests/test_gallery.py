@@ -122,6 +122,7 @@ def test_the_suite_shows_pictures_of_the_embedded_world(
     ("words", "message"),
     [
         (["a.png"], "usage: x2vlm explain"),
+        (["benchmark=refcoco_plus", "limit=0"], "limit=0 leaves no image"),
         (["benchmark=vqav2", "a.png", "text"], "usage: x2vlm explain"),
         (["a.png", "text", "modle=tiny"], "did you mean 'model'"),
         (["a.png", "text", "model.random=true"], "image file does not exist"),

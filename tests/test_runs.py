@@ -5,9 +5,10 @@ import pytest
 from synthetic_runs import make_record, write_run
 
 from benchmarks.plan import ModelChoice, Plan
+from benchmarks.record import ResultRecord
 from leaderboards.runs import open_run, plan_of
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
-from x2vlm.errors import PredictionError
+from x2vlm.errors import PredictionError, RecordError
 
 SOURCE = """
 import json
@@ -54,6 +55,14 @@ def test_the_plan_of_a_record_is_the_one_it_was_made_by(folder):
     run = open_run(folder, lambda _: folder.parent)
     again = json.loads(json.dumps(plan_of(run.record).to_dict()))
     assert again == run.record.config
+
+
+def test_settings_of_another_version_are_an_error_that_names_the_record(folder):
+    record = ResultRecord.read(folder / "record.json")
+    for change in ({"shuffled": True}, {"train": {"steps": 1, "warmth": 2}}):
+        other = dataclasses.replace(record, config={**record.config, **change})
+        with pytest.raises(RecordError, match=r"run.record\.json: its settings are not those of"):
+            plan_of(other)
 
 
 def test_limit_and_skipped_samples_are_left_out_again(folder):

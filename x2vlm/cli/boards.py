@@ -86,7 +86,8 @@ def compare(words: Sequence[str]) -> int:
     take(settings, "seed", "out")
     if len(plain) < 2:
         raise ConfigError("usage: x2vlm compare RUN RUN […]; each a run folder or a folder of runs")
-    groups = [[open_run(path, data_root) for path in find_records([Path(word)])] for word in plain]
+    paths = [find_records([Path(word)]) for word in plain]  # all there, before any is opened
+    groups = [[open_run(path, data_root) for path in group] for group in paths]
     names = [Path(word).as_posix() for word in plain]
     found = compare_runs(groups, names, seed=whole(settings, "seed"))
     text = statistics.to_markdown(found)

@@ -122,11 +122,13 @@ def _of_benchmark(settings: Mapping[str, str]) -> list[Question]:
     benchmark = get(settings["benchmark"])
     if benchmark.media == "video":
         raise ConfigError(f"{benchmark.name} has videos; explain shows single images")
+    limit = whole(settings, "limit", 4)
+    if not limit:
+        raise ConfigError("limit=0 leaves no image to explain; limit is a number from 1")
     root = Path(settings["data"]) if settings.get("data") else mini_root()
     if not root.is_dir():
         raise ConfigError(f"data={root} is no folder; name the folder of the official files")
     split = settings.get("split") or benchmark.default_split()
-    limit = whole(settings, "limit", 4)
     by_image: dict[str, list[Record]] = {}
     for record in load_records(benchmark, Files(root), split):
         by_image.setdefault(record.images[0].path, []).append(record)
