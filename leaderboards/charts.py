@@ -58,7 +58,9 @@ def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
 
 
 def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """The ends of a long name: runs of one model differ in the last letters."""
+    end = limit // 3
+    return text if len(text) <= limit else f"{text[: limit - 1 - end]}…{text[-end:]}"
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:

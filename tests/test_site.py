@@ -9,7 +9,7 @@ from PIL import Image
 from synthetic_runs import NASTY, SCORERS, make_run
 
 from benchmarks.metrics.stats import Measure
-from leaderboards import pages
+from leaderboards import charts, pages
 from leaderboards.sample_data import PAGE, items_of, write_data_set
 from leaderboards.site import build_site
 from leaderboards.thumbnails import SIDE, Thumbnails
@@ -179,6 +179,14 @@ def test_captions_are_scored_in_the_unit_of_papers_on_every_page(tmp_path):
         assert f'data-value="106.250000">{value}</td><td class="num">3.12' in text.replace("\n", "")
         assert "1.06<" not in text
         assert ("120.00" in text) == (not name.startswith("benchmark"))
+
+
+def test_long_names_in_pictures_keep_what_tells_them_apart():
+    names = [f"mini-coco_retrieval-of-base-s{seed}" for seed in (1, 2)]
+    text = charts.bars("x", [charts.Bar(name, 1.0) for name in names])
+    assert re.findall(r"mini-[^<]*…[^<]*(?=</text>)", text) == [
+        "mini-coco_retr…base-s1", "mini-coco_retr…base-s2"
+    ]  # fmt: skip
 
 
 def test_runs_left_out_of_a_picture_are_told(monkeypatch):
