@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -62,7 +62,7 @@ def status(
     """A row per benchmark and split: complete, partial (counts), missing (what to get), broken."""
     splits = [(name, split) for name in names for split in get(name).splits]
     return [
-        _split_status(get(name), split, _files(root, layout, name))
+        replace(_split_status(get(name), split, _files(root, layout, name)), benchmark=name)
         for name, split in progress(splits, "reading")
     ]
 
@@ -93,7 +93,8 @@ def _split_status(benchmark: Benchmark, split: str, files: Files) -> Status:
         return Status(benchmark.name, split, "broken", tuple(languages), *counts, note=problems[0])
     if not counts[0]:
         why = absent or "; ".join(files.notes) or "no records"
-        note = f"{why}; {benchmark.access} ({benchmark.url}); {benchmark.licence}"
+        where = f"{benchmark.access} ({benchmark.url})" if benchmark.url else benchmark.access
+        note = "; ".join(part for part in (why, where, benchmark.licence) if part)
         return Status(benchmark.name, split, "missing", (), *counts, note=note)
     media = sum(not item.inline for record in records for item in record.images)
     there = media - len(missing_media(records))

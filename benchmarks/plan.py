@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
-from benchmarks.registry import get
+from benchmarks.registry import OWN_NAMES, get, is_own
 from x2vlm.config import DataConfig, PredictConfig, Settings, TrainConfig
 from x2vlm.errors import ConfigError, unknown
 
@@ -94,6 +94,12 @@ class Plan(Settings):
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.benchmark.partition(":")[0] in OWN_NAMES and not self.data.root:
+            raise ConfigError(
+                f"benchmark={self.benchmark} is for data of your own: which?\n"
+                "  to do: data=DIR, a folder with train.jsonl and test.jsonl "
+                "(docs/your-own-data.md)"
+            )
         if not _DEVICE.fullmatch(self.device):
             raise ConfigError(
                 unknown("device", self.device, ("auto", "cpu", "cuda", "cuda:1", "mps"))
@@ -129,8 +135,10 @@ class Plan(Settings):
 
     @property
     def suite(self) -> str:
-        """ "mini" without a data folder, else "official"."""
-        return "official" if self.data.root else "mini"
+        """ "mini" without a data folder, "own" for data of the user's own, else "official"."""
+        if not self.data.root:
+            return "mini"
+        return "own" if is_own(self.benchmark) else "official"
 
     def value(self) -> Benchmark:
         """The benchmark itself."""
@@ -145,11 +153,13 @@ class Plan(Settings):
         return benchmark.default_split()
 
     def folder(self) -> Path:
-        """Where this run writes: out/name, the name made of benchmark, model, protocol and seed."""
+        """Where this run writes: out/name, the name made of benchmark, model, protocol, seed and
+        limit."""
         protocol = self.protocol.replace(":", "-")
-        short = self.benchmark.rpartition(":")[2].lower()
-        name = self.name or f"{short}-{self.model.name}-{protocol}-{self.suite}-s{self.seed}"
-        return Path(self.out) / name
+        parts = [self.value().name, self.model.name, protocol, self.suite, f"s{self.seed}"]
+        if self.data.limit is not None:
+            parts.append(f"limit{self.data.limit}")
+        return Path(self.out) / (self.name or "-".join(parts))
 
     def training_languages(self) -> tuple[str, ...]:
         """The languages to train on: those named, else the first of the benchmark."""

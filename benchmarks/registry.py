@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
+import traceback
+from dataclasses import replace
 from typing import NamedTuple
 
 from benchmarks.base import Benchmark
@@ -43,24 +46,50 @@ BENCHMARKS: tuple[Entry, ...] = (
     Entry("wit", "wit", "retrieval", "WIT image-text retrieval, many languages"),
 )
 
+OWN: tuple[Entry, ...] = (
+    Entry("own_retrieval", "own", "retrieval", "images and their texts"),
+    Entry("own_captioning", "own", "captioning", "images and their captions"),
+    Entry("own_answering", "own", "answering", "questions with one right answer"),
+    Entry("own_vqa", "own", "answering", "questions with the answers of several annotators"),
+    Entry("own_labels", "own", "classification", "a label for an image and a text"),
+    Entry("own_pair_labels", "own", "classification", "a label for two images and a text"),
+    Entry("own_boxes", "own", "grounding", "the box that a phrase names"),
+)
+"""Formats for a user's own data (docs/your-own-data.md); "own_retrieval:birds" names the data."""
+
 NAMES = tuple(entry.name for entry in BENCHMARKS)
+OWN_NAMES = tuple(entry.name for entry in OWN)
+
+
+def is_own(name: str) -> bool:
+    """Whether these are data of the user's own, whose scores no paper has."""
+    return ":" in name or name in OWN_NAMES
 
 
 def get(name: str) -> Benchmark:
     """The benchmark called `name`; ConfigError with the close matches when there is none.
 
-    A name of the form "package.module:ATTRIBUTE" or "file.py:ATTRIBUTE" finds a user's own.
+    A name of the form "package.module:ATTRIBUTE" or "file.py:ATTRIBUTE" finds a user's own;
+    "own_retrieval:birds" is `own_retrieval` under the name "birds".
     """
-    if ":" in name:
+    form, _, called = name.partition(":")
+    if called and form in OWN_NAMES:
+        if not re.fullmatch(r"[A-Za-z][\w-]*", called) or called in (*NAMES, *OWN_NAMES):
+            raise ConfigError(
+                f"benchmark {name!r}: {called!r} cannot be the name of your data\n"
+                "  to do: use letters, digits, - and _, and no name of x2vlm list"
+            )
+        return replace(get(form), name=called)
+    if called:
         return _outside(name)
-    for entry in BENCHMARKS:
+    for entry in (*BENCHMARKS, *OWN):
         if entry.name == name:
             module = importlib.import_module(f"benchmarks.suites.{entry.module}")
             values: tuple[Benchmark, ...] = getattr(module, "BENCHMARKS", None) or (
                 module.BENCHMARK,
             )
             return next(benchmark for benchmark in values if benchmark.name == name)
-    raise ConfigError(unknown("benchmark", name, NAMES))
+    raise ConfigError(unknown("benchmark", name, (*NAMES, *OWN_NAMES)))
 
 
 def _outside(name: str) -> Benchmark:
@@ -77,6 +106,12 @@ def _outside(name: str) -> Benchmark:
         found = getattr(module, attribute)
     except (ImportError, FileNotFoundError, AttributeError) as error:
         raise ConfigError(f"benchmark {name!r}: {error}") from error
+    except Exception as error:  # the user's own code may raise anything
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"benchmark {name!r}: {type(error).__name__}: {error}\n"
+            f"  at: {place.filename}, line {place.lineno}\n  to do: correct that file"
+        ) from error
     if not isinstance(found, Benchmark):
         raise ConfigError(f"benchmark {name!r} is a {type(found).__name__}, not a Benchmark")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,10 +14,13 @@ from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.plan import Plan
 from benchmarks.record import sha256
+from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.x2vlm import count_parameters
 from x2vlm.tasks import build_on, task_class
 from x2vlm.tasks.base import Task
 from x2vlm.weights import ASSETS, find_device, find_weights, load_weights, new_model
+
+log = logging.getLogger("x2vlm")
 
 
 class ModelOfRun:
@@ -71,6 +75,8 @@ class ModelOfRun:
         else:
             made = weights is not None or self.plan.protocol.startswith("evaluate")
             model, text = load_weights(path, heads, new_heads=not made, **changes)
+            if note := other_size(self.choice.name, model.config):
+                log.warning("%s", note)
         return build_on(self.benchmark.task, model.to(self.device), text, **self.options)
 
     def describe(self, task: Task, weights: str, trained: bool) -> dict[str, Any]:
@@ -93,6 +99,22 @@ class ModelOfRun:
         kind = names.get(self.plan.predict.precision)
         with torch.autocast(self.device.type, kind) if kind else nullcontext():
             yield
+
+
+def other_size(name: str, config: ModelConfig) -> str:
+    """What to say of weights that are no model of this name, by which tables call them; or ""."""
+
+    def size(model: ModelConfig) -> tuple[str, int, int, int]:
+        return model.text.kind, model.vision.width, model.vision.depth, model.text.layers
+
+    if name not in PRESETS or size(PRESETS[name]) == size(config):
+        return ""
+    fits = [other for other, preset in PRESETS.items() if size(preset) == size(config)]
+    return (
+        f"the weights are no {name} model (vision: {config.vision.depth} layers of "
+        f"{config.vision.width}), but tables will call them so; "
+        + (f"say model={fits[0]}" if fits else "no preset has their size")
+    )
 
 
 def device_name(device: torch.device) -> str:

@@ -156,6 +156,18 @@ def test_a_benchmark_outside_the_tree(tmp_path: Path) -> None:
     assert tree["benchmark"]["name"] == f"{tmp_path}/mine.py:MINE"
 
 
+def test_steps_or_epochs_alone_take_the_place_of_the_other() -> None:
+    for words, epochs, steps in (
+        (["train.steps=7"], None, 7),
+        (["experiment=mini_vqav2", "train.epochs=2"], 2, None),
+        (["debug=smoke", "train.epochs=null"], None, 3),
+    ):
+        train = compose(["benchmark=vqav2", *words])["train"]
+        assert (train["epochs"], train["steps"]) == (epochs, steps), words
+    with pytest.raises(ConfigError, match="exactly one"):
+        plan(compose(["benchmark=vqav2", "train.steps=7", "train.epochs=2"]))
+
+
 def test_sweeps_expand_in_order() -> None:
     assert sweep(["seed=1,2", "model=tiny"]) == [["seed=1", "model=tiny"], ["seed=2", "model=tiny"]]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from benchmarks.plan import ModelChoice, Plan
+from benchmarks.weights import other_size
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 from x2vlm.errors import ConfigError
+from x2vlm.model.config import PRESETS
 
 
 def plan(benchmark: str = "nlvr2", protocol: str = "auto", **fields: object) -> Plan:
@@ -83,3 +87,20 @@ def test_an_unknown_protocol_is_refused(protocol: str) -> None:
 def test_what_the_weights_were_pretrained_on(checkpoint: str, pretraining: str, found: str) -> None:
     choice = ModelChoice(checkpoint=checkpoint, pretraining=pretraining)
     assert choice.pretrained_on == found
+
+
+def test_the_folder_of_a_run_says_what_was_cut_and_whose_data_it_is() -> None:
+    assert plan("nlvr2").folder().name == "nlvr2-tiny-auto-mini-s42"
+    cut = plan("nlvr2", data=DataConfig(root="DIR", limit=8))
+    assert cut.folder().name == "nlvr2-tiny-auto-official-s42-limit8"
+    own = plan("own_vqa:birds", data=DataConfig(root="DIR"))
+    assert own.folder().name == "birds-tiny-auto-own-s42"
+
+
+def test_weights_of_another_size_than_the_model_is_called() -> None:
+    assert other_size("base", PRESETS["base"]) == ""
+    assert "say model=large" in other_size("base", PRESETS["large"])
+    odd = dataclasses.replace(
+        PRESETS["tiny"], vision=dataclasses.replace(PRESETS["tiny"].vision, depth=1)
+    )
+    assert "no preset" in other_size("tiny", odd)

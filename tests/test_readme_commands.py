@@ -1,5 +1,6 @@
 """Every x2vlm command of README, as it stands there, on a small world with a small checkpoint."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -46,6 +47,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in names:
             torch.save({"model": state}, top / name)
     first = ["benchmark=vqav2", "model.random=true", "data=DIR", "split=val", "out=first", "name=a"]
+    rows = [{"image": str(path), "question": "what?", "answers": ["a", "b"]}
+            for path in sorted((top / "DIR").rglob("*.jpg"))[:4]]  # fmt: skip
+    for split in ("train", "test"):  # data of one's own in the same folder
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (top / "DIR" / f"{split}.jsonl").write_text(text, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(top)
         assert main(["run", *first, *SMALL]) == 0

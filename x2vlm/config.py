@@ -98,7 +98,8 @@ class TrainConfig(Settings):
     shorter ones together; the end of training is always saved"""
     keep_last: int = 2
     eval_every: int = 0
-    """optimiser steps between validations; 0: only at the end"""
+    """optimiser steps between validations, by which the best weights are kept; 0: none, the last
+    weights are taken"""
     log_every: int = 20
     """optimiser steps between log lines"""
     trackers: tuple[str, ...] = ()
@@ -111,7 +112,10 @@ class TrainConfig(Settings):
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
-            raise ConfigError("set exactly one of train.epochs and train.steps")
+            raise ConfigError(
+                "set exactly one of train.epochs and train.steps\n"
+                "  to do: train.steps=N, or train.epochs=N; the other is null"
+            )
         if self.batch_size < 1:
             raise ConfigError(f"train.batch_size must be at least 1, got {self.batch_size}")
         if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:

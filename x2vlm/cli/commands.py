@@ -176,7 +176,7 @@ def eval_all(words: list[str]) -> int:
 
 def list_all(words: list[str]) -> int:
     """x2vlm list: everything that has a name."""
-    from benchmarks.registry import BENCHMARKS
+    from benchmarks.registry import BENCHMARKS, OWN
     from x2vlm.model.config import PRESETS
     from x2vlm.tasks import TASKS
 
@@ -185,6 +185,9 @@ def list_all(words: list[str]) -> int:
     width = max(len(entry.name) for entry in BENCHMARKS)
     print("benchmarks (benchmark=…)")
     for entry in BENCHMARKS:
+        print(f"  {entry.name:<{width}}  {entry.title}")
+    print("\ndata of your own (benchmark=FORMAT:NAME data=DIR; docs/your-own-data.md)")
+    for entry in OWN:
         print(f"  {entry.name:<{width}}  {entry.title}")
     print("\nmodels (model=…)\n  " + "  ".join(PRESETS))
     print("\ntasks\n  " + "  ".join(TASKS))

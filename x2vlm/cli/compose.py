@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.plan import ModelChoice, Plan
+from benchmarks.registry import OWN_NAMES, is_own
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 from x2vlm.errors import ConfigError, unknown
 
@@ -29,7 +30,7 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
 
     for word in overrides:
         _check_choice(word)
-    words = [_extended(word) for word in overrides]
+    words = [_extended(word) for word in (*_one_length(overrides), *overrides)]
     try:
         return _composed([word for group in words for word in group])
     except (HydraException, OmegaConfBaseException) as error:
@@ -52,12 +53,24 @@ def _composed(words: Sequence[str]) -> dict[str, Any]:
     return {str(name): value for name, value in plain.items()}
 
 
+def _one_length(words: Sequence[str]) -> list[str]:
+    """`train.steps=N` alone takes the place of the epochs of the settings, and the reverse."""
+    given = dict(word.partition("=")[::2] for word in words)
+    pairs = (("train.steps", "train.epochs"), ("train.epochs", "train.steps"))
+    return [
+        f"{other}=null"
+        for name, other in pairs
+        if other not in given and given.get(name, "null") != "null"
+    ]
+
+
 def _check_choice(word: str) -> None:
     """ConfigError for a GROUP=NAME that has no file. (Of an optional group hydra would take no
     notice, and a misspelt experiment would be a run of something else.)"""
     group, _, name = word.partition("=")
     if group in GROUPS and re.fullmatch(r"[\w.+-]+", name) and name != "null":
         known = [path.stem for path in (CONF / group).glob("*.yaml") if path.stem != "outside"]
+        known += OWN_NAMES if group == "benchmark" else ()
         if name.removesuffix(".yaml") not in known:
             raise ConfigError(unknown(group, name, known))
 
@@ -85,7 +98,7 @@ def _extended(word: str) -> list[str]:
     name, _, value = word.partition("=")
     if name.startswith(OPEN):
         return [f"++{word}"]
-    if name == "benchmark" and ":" in value:
+    if name == "benchmark" and is_own(value):
         return ["benchmark=outside", f"benchmark.name='{value}'"]
     return [word]
 

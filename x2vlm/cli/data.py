@@ -65,7 +65,10 @@ def _folder(settings: Settings) -> Path:
 def _chosen(settings: Settings) -> tuple[Layout | None, tuple[str, ...]]:
     """The layout file, and the benchmarks that are meant: those named, or all."""
     layout = load_layout(settings["layout"]) if "layout" in settings else None
-    return layout, listed(settings, "benchmark", "benchmark", NAMES) or NAMES
+    chosen = listed(settings, "benchmark")
+    for name in chosen:
+        get(name)  # an unknown one is an error with close names
+    return layout, chosen or NAMES
 
 
 def _status(settings: Settings) -> int:

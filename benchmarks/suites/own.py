@@ -1,0 +1,219 @@
+"""Data of one's own in plain rows, one file per split: docs/your-own-data.md describes them.
+
+No code is needed for any of these: `x2vlm run benchmark=own_retrieval:birds data=DIR`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from benchmarks.base import Benchmark, Reader, Scorer, Split, TaskName
+from benchmarks.captions import read_captions
+from benchmarks.files import Files
+from benchmarks.media import VIDEO_SUFFIXES, image_size
+from benchmarks.metrics import answers, boxes, captions, labels, retrieval
+from benchmarks.readers import read_json, read_rows
+from benchmarks.rows import Row, each
+from benchmarks.suites.vqav2 import CANDIDATES, annotators, answer_list
+from x2vlm.errors import DataError
+from x2vlm.types import Media, Record
+
+SPLITS = {"train": Split("train"), "val": Split("validation"), "test": Split("test")}
+SPELLINGS: Mapping[str, Sequence[str]] = {
+    "train": ("train",),
+    "val": ("val", "validation", "dev"),
+    "test": ("test",),
+}
+"""our split -> what its file, or a row's "split", may call it"""
+
+
+def _rows(files: Files, split: str) -> tuple[Path, list[Row]]:
+    path = files.find(split, _names(split))
+    told = SPELLINGS[split]
+    return path, [row for row in read_rows(files, path) if row.values.get("split") in (None, *told)]
+
+
+def _names(split: str) -> list[str]:
+    """Where the rows of a split may be."""
+    endings = (".jsonl", ".json", ".csv", ".parquet")
+    names = [spelling + ending for spelling in SPELLINGS[split] for ending in endings]
+    return names + [f"data/{spelling}-*.parquet" for spelling in SPELLINGS[split]]
+
+
+def _places(files: Files) -> Callable[[str], Media]:
+    """Name in a row -> the file: absolute, or below file.images=DIR, the data folder, images/."""
+    given = files.look("images", (), kind="folder") if "images" in files.given else None
+    places = [given] if given else [files.root, files.root / "images"]
+
+    def locate(name: str) -> Media:
+        paths = [place / name for place in places]
+        path = next((path for path in paths if path.exists()), paths[0])
+        kind = PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
+        return Media(str(path), kind="video" if kind else "image")
+
+    return locate
+
+
+def _id(row: Row) -> str:
+    """The row's own id, else its number in the file."""
+    return row.id("id") if row.has("id") else row.source.rpartition(":")[2]
+
+
+def _record(
+    row: Row, images: Sequence[Media], text: str, target: dict[str, Any], language: str
+) -> Record:
+    group = " ".join(media.path for media in images)
+    return Record(
+        _id(row), tuple(images), (text,), target, language, group=group, source=row.source
+    )
+
+
+def _image(row: Row, locate: Callable[[str], Media]) -> Media:
+    return row.picture("image") or locate(row.text("image"))
+
+
+# -- images with texts -----------------------------------------------------------------------
+
+
+def read_pairs(files: Files, split: str, language: str) -> Iterator[Record]:
+    """{"image", "caption": a text or a list of them}; rows of one image are put together."""
+    return read_captions(
+        files, files.find(split, _names(split)), SPELLINGS[split],
+        locate=_places(files), name=str, language=language,
+    )  # fmt: skip
+
+
+def read_captioned(files: Files, split: str, language: str) -> Iterator[Record]:
+    """The same rows, to be described instead of found."""
+    return (replace(record, target={}) for record in read_pairs(files, split, language))
+
+
+# -- questions -------------------------------------------------------------------------------
+
+
+def read_questions(files: Files, split: str, language: str) -> Iterator[Record]:
+    """{"image", "question", "answer": one text} or "answers": one per annotator; "id" if any."""
+    locate = _places(files)
+
+    def make(row: Row) -> Record:
+        given = [row.text("answer")] if isinstance(row.values.get("answer"), str) else []
+        if not given and not row.has("answers"):
+            raise row.wrong("answer", 'the right answer, or "answers": one per annotator')
+        given = given or annotators(row)
+        shares = Counter(answer for answer in given if answer.strip())
+        target = {
+            "answers": list(shares),
+            "weights": [count / len(given) for count in shares.values()],
+            "annotators": given,
+        }
+        return _record(row, [_image(row, locate)], row.text("question"), target, language)
+
+    return each(files, _rows(files, split)[1], make)
+
+
+def candidates(files: Files) -> list[str]:
+    """The answers to choose from: `answers.json` (role `answers`), else the most frequent ones of
+    the training file, ties in alphabetical order."""
+    path = files.look("answers", ("answers.json", "answer_list.json"))
+    if path is not None:
+        return answer_list(path)
+    counts = Counter(
+        Counter(record.target["annotators"]).most_common(1)[0][0]
+        for record in read_questions(files, "train", "en")
+    )
+    ranked = sorted(counts, key=lambda answer: (-counts[answer], answer))
+    return [answer for answer in ranked if answer.strip()][:CANDIDATES]
+
+
+# -- labels ----------------------------------------------------------------------------------
+
+
+def read_labelled(files: Files, split: str, language: str) -> Iterator[Record]:
+    """{"image", "text", "label"}; with two images "images": [left, right]."""
+    locate = _places(files)
+    numbers = {name: number for number, name in enumerate(classes(files))}
+
+    def make(row: Row) -> Record:
+        several = row.texts("images") if row.has("images") else ()
+        images = [locate(name) for name in several] or [_image(row, locate)]
+        text = row.text("text") if row.has("text") else "what is this?"
+        target = {"label": numbers.get(row.id("label"))}
+        return _record(row, images, text, target, language)
+
+    return each(files, _rows(files, split)[1], make)
+
+
+def classes(files: Files) -> list[str]:
+    """`labels.json` (role `labels`), a list of names, else the labels of the training file."""
+    path = files.look("labels", ("labels.json",))
+    if path is None:
+        return sorted({row.id("label") for row in _rows(files, "train")[1] if row.has("label")})
+    names = read_json(path)
+    if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
+        raise DataError(
+            "is no list of labels", source=str(path), expected="a JSON list of different names"
+        )
+    return [str(name) for name in names]
+
+
+# -- boxes -----------------------------------------------------------------------------------
+
+
+def read_boxes(files: Files, split: str, language: str) -> Iterator[Record]:
+    """{"image", "text", "box": [x, y, width, height] in pixels of the image file}."""
+    locate = _places(files)
+
+    def make(row: Row) -> Record:
+        image = _image(row, locate)
+        size = image_size(image)
+        if size is None:
+            raise row.error(f"the image {image.path} cannot be read", "an image file")
+        target = {"box": row.box("box", size), "size": size}
+        return _record(row, [image], row.text("text"), target, language)
+
+    return each(files, _rows(files, split)[1], make)
+
+
+def _own(
+    name: str, task: TaskName, title: str, read: Reader, score: Scorer, headline: str, **more: Any
+) -> Benchmark:
+    return Benchmark(
+        name=name, task=task, title=title, read=read, score=score, headline=headline,
+        splits=SPLITS, access="files of your own: docs/your-own-data.md", **more,
+    )  # fmt: skip
+
+
+BENCHMARKS = (
+    _own(
+        "own_retrieval", "retrieval", "images and their texts", read_pairs, retrieval.score,
+        "text_r1", options={"k": 256},
+    ),
+    _own(
+        "own_captioning", "captioning", "images and their captions", read_captioned,
+        captions.score, "cider", chance={"cider": 0.0}, perfect=None,
+    ),
+    _own(
+        "own_answering", "answering", "questions with one right answer", read_questions,
+        answers.score_exact, "accuracy", labels=candidates,
+    ),
+    _own(
+        "own_vqa", "answering", "questions with the answers of several annotators",
+        read_questions, answers.score_vqa, "accuracy", labels=candidates,
+    ),
+    _own(
+        "own_labels", "classification", "a label for an image and a text", read_labelled,
+        labels.score, "accuracy", labels=classes,
+    ),
+    _own(
+        "own_pair_labels", "classification", "a label for two images and a text", read_labelled,
+        labels.score, "accuracy", labels=classes, options={"images": 2},
+    ),
+    _own(
+        "own_boxes", "grounding", "the box that a phrase names", read_boxes, boxes.score,
+        "accuracy", chance={"accuracy": 0.0},
+    ),
+)  # fmt: skip
