@@ -51,7 +51,8 @@ def load_records(
     if not found:
         raise DataError(
             f"{benchmark.name}: split {split!r} is empty", source=str(files.root),
-            fix="check the file with: x2vlm data status",
+            fix="see what is there: x2vlm data status data=DIR. Without a training split: "
+            "protocol=evaluate (weights that are fine-tuned), or protocol=zero-shot",
         )  # fmt: skip
     _check_unique(benchmark, found)
     return found

@@ -12,6 +12,12 @@ from benchmarks.record import json_ready
 from x2vlm.errors import ConfigError
 from x2vlm.writing import write_atomically
 
+HASHED = {
+    "data": "made of other records (limit=, data=, a file or a language is another now)",
+    "weights": "made from other weights (checkpoint=, or the training before it, is another now)",
+}
+"""What to say of settings whose values are hashes."""
+
 
 def digest(value: Any) -> str:
     """A short hash of plain values, independent of the order of keys."""
@@ -42,9 +48,10 @@ class Stage:
         noted: dict[str, Any] = json.loads(self.mark.read_text(encoding="utf-8"))
         if noted["key"] != self.key:
             where, then, now = _difference(noted["key"], self.key)
+            what = HASHED.get(where) or f"made with {where}={then!r}, now {where}={now!r}"
             raise ConfigError(
-                f"{self.folder} holds a finished {self.name} stage made with {where}={then!r}, "
-                f"now {where}={now!r}\n  to do: give this run another name=…, or remove the folder"
+                f"{self.folder} holds a finished {self.name} stage {what}\n"
+                "  to do: give this run another name=…, or remove the folder"
             )
         return noted
 

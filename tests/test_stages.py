@@ -31,6 +31,12 @@ def test_a_stage_made_from_something_else_is_neither_reused_nor_overwritten(tmp_
         Stage(tmp_path, "train", {"train": {"lr": 1e-3, "seed": 1}}).finished()
 
 
+def test_other_records_are_told_in_words_and_not_in_hashes(tmp_path: Path) -> None:
+    Stage(tmp_path, "train", {"data": digest("a")}).finish()
+    with pytest.raises(ConfigError, match=r"train stage made of other records \(limit=, data=,"):
+        Stage(tmp_path, "train", {"data": digest("b")}).finished()
+
+
 def test_digest_ignores_order_and_sees_values() -> None:
     assert digest({"a": 1, "b": (2, 3)}) == digest({"b": [2, 3], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})

@@ -74,7 +74,14 @@ def load_weights(
         named = heads.get("heads", ())
         allow = (*named, *(("frames",) if frames else ())) if isinstance(named, tuple) else ()
     loaded = checkpoint.load_any(path, heads, image_size=image_size, frames=frames, allow_new=allow)
-    return loaded.model, _tokenizer(tokenizer or loaded.tokenizer, str(path))
+    text = _tokenizer(tokenizer or loaded.tokenizer, str(path))
+    known = loaded.model.config.text.vocabulary
+    if text.vocabulary > known:
+        raise CheckpointError(
+            f"the tokenizer has {text.vocabulary} tokens, the weights of {path} know {known}\n"
+            "  to do: name the tokenizer that they were trained with: model.tokenizer=NAME or PATH"
+        )
+    return loaded.model, text
 
 
 def new_model(

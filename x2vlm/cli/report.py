@@ -40,8 +40,9 @@ def start_log(folder: Path, plan: Settings) -> Iterator[None]:
     except Error as error:  # its message is enough, and the door prints it
         file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, "stopped: %s", (error,), None))
         raise
-    except Exception:
-        log.exception("stopped by an error")
+    except Exception:  # the traceback goes to the file here, to the console as it leaves Python
+        told = ("stopped by an error", (), sys.exc_info())
+        file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, *told))
         raise
     finally:
         for handler in (console, file):

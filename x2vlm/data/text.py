@@ -172,7 +172,8 @@ def _from_transformers(name: str) -> Tokenizer:
             f"no tokenizer there ({type(error).__name__}: {str(error).splitlines()[0]})",
             source=name,
             expected="a vocab.txt or tokenizer.json, a folder with one, or a name on the hub",
-            fix="check the path; a hub name needs the network once",
+            fix="check the path; a hub name needs the network once. Without a network: "
+            "model.tokenizer=FOLDER or vocab.txt",
         ) from error
     return Tokenizer(backend, _kind(backend))
 
