@@ -32,6 +32,7 @@ MINE = Benchmark("mine", "classification", "My own", read, labels.score, "accura
 
 def put(tmp_path: Path, name: str, right: int, **changes: object) -> Path:
     """A run of a user's own benchmark whose first `right` answers are right."""
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / "mine.py").write_text(SOURCE, encoding="utf-8")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     plan = Plan(
@@ -117,6 +118,18 @@ def test_a_comparison_says_who_is_who_and_lists_every_flip(
         flips = list(csv.DictReader(file))
     assert [row["id"] for row in flips] == [str(i) for i in range(20, 38)]
     assert {row["change"] for row in flips} == {"gained"}
+
+
+def test_a_comparison_tells_what_not_all_sides_have_and_limits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("a", "b"):
+        put(tmp_path / side, "one", 30, limit=N)
+    put(tmp_path / "b", "two", 30, suite="official")
+    assert main(["compare", str(tmp_path / "a" / "runs"), str(tmp_path / "b" / "runs")]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"mini mine test: one: limited to {N} records", "official mine test: on 1 of 2 sides only"
+    ]  # fmt: skip
 
 
 def test_a_run_that_is_not_there_is_named_before_others_are_opened(

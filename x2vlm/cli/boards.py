@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leaderboards.aggregate import FLAGS, flags_of, long_table, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
@@ -12,6 +13,9 @@ from leaderboards.export import FORMATS
 from leaderboards.published import STATES, published_rows
 from x2vlm.cli.words import listed, split_words, take, whole
 from x2vlm.errors import ConfigError, RecordError, unknown
+
+if TYPE_CHECKING:
+    from leaderboards.runs import Run
 
 
 def board(words: Sequence[str]) -> int:
@@ -89,6 +93,8 @@ def compare(words: Sequence[str]) -> int:
     paths = [find_records([Path(word)]) for word in plain]  # all there, before any is opened
     groups = [[open_run(path, data_root) for path in group] for group in paths]
     names = [Path(word).as_posix() for word in plain]
+    for line in _left_out(groups):
+        print(line, file=sys.stderr)
     found = compare_runs(groups, names, seed=whole(settings, "seed"))
     text = statistics.to_markdown(found)
     print(text)
@@ -98,6 +104,22 @@ def compare(words: Sequence[str]) -> int:
             write_atomically(out / name, content)
             print(out / name)
     return 0
+
+
+def _left_out(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """What a reader of a comparison must know: splits that not all sides have, limited records."""
+    sides: dict[str, int] = {}
+    told: dict[str, None] = {}
+    for group in groups:
+        for run in group:
+            where = f"{run.record.suite} {run.record.benchmark} {run.record.split}"
+            sides[where] = sides.get(where, 0) + 1
+            reasons = [why for flag, why in flags_of(run.record).items() if flag != "dirty"]
+            told.update(dict.fromkeys(f"{where}: {run.name}: {why}" for why in reasons))
+    for where, count in sides.items():
+        if count < len(groups):
+            told[f"{where}: on {count} of {len(groups)} sides only"] = None
+    return list(told)
 
 
 def submit(words: Sequence[str]) -> int:
