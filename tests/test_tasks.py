@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_task_contract import (
+from small_tasks import (
     TOKENIZER,
     TRAINED,
     assert_close,

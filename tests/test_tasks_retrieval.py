@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_task_contract import TOKENIZER, expected_ids, make, predictions, records
+from small_tasks import TOKENIZER, expected_ids, make, predictions, records
 
 from tests import small, twins
 from x2vlm.data.loader import evaluation_loader

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from test_task_contract import COLOURS, TOKENIZER, make, predictions, records
+from small_tasks import COLOURS, TOKENIZER, make, predictions, records
 
 from tests import small
 from x2vlm.data.loader import evaluation_loader
