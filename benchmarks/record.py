@@ -32,7 +32,8 @@ class ResultRecord:
     skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
     "weights_sha256", "checkpoint", "pretraining"}. revision: {"commit", "dirty"}.
     predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world, "official" for
-    a user's files. lower_is_better: the metrics of which less is better, such as ranks.
+    files of its release, "own" for a user's own data. lower_is_better: the metrics of which less
+    is better, such as ranks.
     floor: what the mini suite expects of the headline, {"value", "met"} or None.
     """
 

@@ -27,7 +27,7 @@ from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.data.video import decoder_info
-from x2vlm.errors import ConfigError, DataError, NoFileError
+from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
 from x2vlm.model import checkpoint
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
@@ -91,6 +91,20 @@ class Run:
             for note in check_facts(self.benchmark, split, records, files):
                 files.note(note)
         return records, files
+
+    def check(self) -> None:
+        """Raise what evaluation would complain of now, before hours of training and not after."""
+        split = self.plan.test_split()
+        known = self.benchmark.split(split).languages or self.benchmark.languages
+        for language in self.plan.languages:
+            if language not in known:
+                raise ConfigError(unknown(f"language of {self.benchmark.name}", language, known))
+        if self.plan.trains and not self.trained():
+            check_media(*self._evaluated())
+
+    def trained(self) -> bool:
+        """Whether the folder holds a finished training stage."""
+        return bool(Stage(self.folder, "train", {}).note())
 
     # -- stages ------------------------------------------------------------------------------
 
@@ -158,6 +172,8 @@ class Run:
         """The headline metric on the validation split, to select weights by; test stays unseen."""
         split = self.benchmark.first("validation")
         if not split:
+            name = self.benchmark.name
+            log.warning("%s has no validation split: train.eval_every is of no effect", name)
             return None
         records = self._read(split, self.plan.data.limit)
 
@@ -274,6 +290,7 @@ def _without(records: Sequence[Record], skipped: Iterable[Mapping[str, str]]) ->
 def run(plan: Plan) -> ResultRecord:
     """All stages of one plan; finished ones are reused. Returns the record (also in the folder)."""
     work = Run(plan, data_root(plan))
+    work.check()
     weights = work.train()
     work.predict(weights)
     return work.score()

@@ -45,6 +45,8 @@ def test_list_loads_neither_torch_nor_hydra() -> None:
         (["score", "benchmrk=vqav2"], 1, "did you mean 'benchmark'"),
         (["show", "benchmark=vqa"], 1, "did you mean 'vqav2'"),
         (["run"], 1, "say what to run"),
+        (["run", "benchmark=vqav2", "--help-me"], 1, "'--help-me' is no setting"),
+        (["train", "experiment=pretrain_base_4m"], 1, "pretrain.init_vision=… is missing"),
         (["train", "model=base"], 1, "say what to run"),
         (["predict", "debug=smoke"], 1, "say what to run"),
         (["data", "status", "data=nowhere"], 1, "is no folder"),

@@ -95,6 +95,12 @@ def test_weights_are_selected_by_the_headline_on_the_validation_split(
     assert not list(folder.glob("validation*"))  # its predictions were scored and thrown away
 
 
+def test_validation_without_a_split_is_told(world: Path, tmp_path: Path) -> None:
+    assert main(["train", *words("vqav2", world, tmp_path), "train.eval_every=1"]) == 0
+    log = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+    assert "vqav2 has no validation split" in log
+
+
 def test_other_settings_in_the_same_folder_are_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +108,32 @@ def test_other_settings_in_the_same_folder_are_refused(
     assert main(["run", *arguments]) == 0
     assert main(["run", *arguments, "seed=7"]) == 1
     assert "give this run another name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["split=tset"], "did you mean 'testB'"),
+        (["languages=[xx]"], "unknown language of refcoco_plus 'xx'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_before_training(
+    more: list[str], message: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *words("refcoco_plus", world, tmp_path), *more]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "train.jsonl").exists()
+
+
+def test_predict_does_not_train(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words("refcoco_plus", world, tmp_path)
+    assert main(["predict", *arguments]) == 1
+    assert "protocol=evaluate" in capsys.readouterr().err
+    assert main(["train", *arguments]) == 0
+    assert main(["predict", *arguments]) == 0
+    assert (tmp_path / "run" / "predictions.jsonl").is_file()
 
 
 def test_training_that_was_killed_goes_on_with_its_own_data_alone(

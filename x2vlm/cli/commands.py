@@ -79,6 +79,13 @@ def _stages(chosen: Plan, last: str) -> int:
 
     with distributed.processes():
         work = runner.Run(chosen, data_root(chosen))
+        if last == "predict" and work.plan.trains and not work.trained():
+            raise ConfigError(
+                f"{work.folder} is not trained yet, and x2vlm predict does not train\n"
+                "  to do: protocol=evaluate asks checkpoint=FILE as it is; x2vlm run trains first"
+            )
+        if last != "train":
+            work.check()
         with start_log(work.folder, work.plan):
             weights = work.train()
             if last != "train":

@@ -20,6 +20,7 @@ OPEN = ("file.", "options.", "scoring.", "cluster.", "pretrain.")
 CONF = Path(__file__).resolve().parents[2] / "benchmarks" / "conf"
 GROUPS = ("benchmark", "experiment", "model", "debug", "train", "predict")
 """folders of the tree, chosen from by GROUP=NAME"""
+_MISSING = re.compile(r"Missing mandatory value: .*?full_key: ([\w.]+)", re.DOTALL)
 _UNKNOWN = re.compile(r"Could not override '([\w.]+)'")
 
 
@@ -29,11 +30,15 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     for word in overrides:
+        if "=" not in word and not word.startswith("~"):
+            raise ConfigError(f"{word!r} is no setting; settings are key=value (x2vlm show)")
         _check_choice(word)
     words = [_extended(word) for word in (*_one_length(overrides), *overrides)]
     try:
         return _composed([word for group in words for word in group])
     except (HydraException, OmegaConfBaseException) as error:
+        if missing := _MISSING.search(str(error)):
+            raise ConfigError(f"{missing[1]}=… is missing (docs/training.md)") from error
         if name := _UNKNOWN.search(str(error)):
             raise ConfigError(unknown("setting", name[1], _names(_composed([])))) from error
         raise ConfigError(
