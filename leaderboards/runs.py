@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import predictions
 from benchmarks.base import Benchmark
-from benchmarks.metrics.attributes import average_precision
+from benchmarks.metrics.attributes import average_precision, by_box
 from benchmarks.metrics.stats import clusters, resamples
 from benchmarks.per_sample import SampleScores, per_sample
 from benchmarks.plan import ModelChoice, Plan
@@ -158,8 +158,9 @@ def _compare_attributes(a: Run, b: Run, names: tuple[str, str], seed: int) -> Co
     flips = compare_scores(boxes_a, boxes_b, benchmark=a.benchmark.name, names=names)
     groups = clusters(a.samples)
     counts_SN = resamples(len(groups), groups, samples=500, seed=seed)
-    counts_SN = np.concatenate([np.ones((1, len(groups)), dtype=np.int64), counts_SN])
-    a_S, b_S = _maps(a, counts_SN), _maps(b, counts_SN)
+    once = np.ones((1, len(groups)), dtype=np.int64)
+    counts_NS = by_box(np.concatenate([once, counts_SN]))
+    a_S, b_S = _maps(a, counts_NS), _maps(b, counts_NS)
     drawn_S = (b_S - a_S)[1:]
     low, high = np.quantile(drawn_S, [0.025, 0.975])
     return Comparison(
@@ -169,10 +170,10 @@ def _compare_attributes(a: Run, b: Run, names: tuple[str, str], seed: int) -> Co
     )  # fmt: skip
 
 
-def _maps(run: Run, counts_SN: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> np.ndarray[
+def _maps(run: Run, counts_NS: np.ndarray[tuple[int, int], np.dtype[np.int32]]) -> np.ndarray[
     tuple[int], np.dtype[np.float64]
 ]:  # fmt: skip
-    """mAP in percent under each row of counts; attributes without a positive are left out."""
+    """mAP in percent under each column of counts; attributes without a positive are left out."""
     labels_NA = np.array([sample.target["labels"] for sample in run.samples])
     scores_NA = np.array([row["scores"] for row in run.rows], dtype=np.float64)
     columns = []
@@ -180,6 +181,6 @@ def _maps(run: Run, counts_SN: np.ndarray[tuple[int, int], np.dtype[np.int64]]) 
         known_N = labels_N >= 0
         present_N = labels_N[known_N] == 1
         if present_N.any():
-            columns.append(average_precision(scores_N[known_N], present_N, counts_SN[:, known_N]))
+            columns.append(average_precision(scores_N[known_N], present_N, counts_NS[known_N]))
     found: np.ndarray[tuple[int], np.dtype[np.float64]] = 100 * np.nanmean(columns, axis=0)
     return found

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from benchmarks.metrics import attributes
-from benchmarks.metrics.attributes import average_precision
+from benchmarks.metrics.attributes import average_precision, by_box
 from benchmarks.metrics.stats import resamples
 from x2vlm.errors import DataError, PredictionError
 from x2vlm.types import Prediction, Record
@@ -39,7 +39,7 @@ def test_counted_boxes_equal_repeated_boxes() -> None:
     rng = np.random.default_rng(0)
     scores, present = rng.integers(0, 9, 40).astype(float), rng.random(40) < 0.3
     counts = resamples(40, samples=20)
-    found = average_precision(scores, present, counts)
+    found = average_precision(scores, present, by_box(counts))
     for row, value in zip(counts, found, strict=True):
         rows = np.repeat(np.arange(40), row)
         if not present[rows].any():

@@ -16,29 +16,34 @@ from x2vlm.errors import DataError, PredictionError
 from x2vlm.types import Prediction, Record
 
 UNKNOWN = -1
-SAMPLES_AT_ONCE = 25
 
 
 def average_precision(
     scores_N: NDArray[np.float64],
     present_N: NDArray[np.bool_],
-    counts_SN: NDArray[np.int64] | None = None,
+    counts_NS: NDArray[np.integer[Any]] | None = None,
 ) -> NDArray[np.float64]:
     """Area under the precision-recall steps as scikit-learn has it: sum of precision * new recall.
 
-    Equal scores are one threshold. counts_SN: how often each box counts (default: once); returns
-    one value per row, NaN where no positive is left. Returns shape (1,) without counts.
+    Equal scores are one threshold. counts_NS: how often each box counts in each resample (default:
+    once, in one); returns one value per resample, NaN where no positive is left.
     """
     order = np.argsort(-scores_N, kind="stable")
-    ends = np.flatnonzero(np.diff(scores_N[order], append=np.nan))
-    weights_SN = np.ones((1, len(order)), dtype=np.int64) if counts_SN is None else counts_SN
-    weights_SN = weights_SN[:, order]
-    chosen_ST = np.cumsum(weights_SN, axis=1)[:, ends]
-    hits_ST = np.cumsum(weights_SN * present_N[order], axis=1)[:, ends]
-    precision_ST = np.divide(hits_ST, chosen_ST, out=np.zeros(hits_ST.shape), where=chosen_ST > 0)
-    steps_ST = np.diff(hits_ST, axis=1, prepend=0)
-    positives_S = hits_ST[:, -1] if hits_ST.size else np.zeros(len(weights_SN))
-    area_S = (precision_ST * steps_ST).sum(axis=1)
+    if counts_NS is None:
+        counts_NS = np.ones((len(order), 1), dtype=np.int64)
+    present_N, threshold_N = present_N[order], -scores_N[order]
+    hits = np.flatnonzero(present_N)
+    if not len(hits):
+        return np.full(counts_NS.shape[1], np.nan)
+    # Recall rises at the thresholds of positives alone: boxes are summed from one to the next.
+    thresholds, first = np.unique(threshold_N[hits], return_index=True)
+    ends = np.searchsorted(threshold_N, thresholds, side="right")
+    chosen_NS = counts_NS[order[: ends[-1]]]
+    steps_TS = np.add.reduceat(chosen_NS[hits], first, axis=0)
+    chosen_TS = np.add.reduceat(chosen_NS, np.append(0, ends[:-1]), axis=0).cumsum(axis=0)
+    hits_TS = steps_TS.cumsum(axis=0)
+    area_S = (hits_TS / np.maximum(chosen_TS, 1) * steps_TS).sum(axis=0)
+    positives_S = hits_TS[-1]
     found_S: NDArray[np.float64] = np.full(area_S.shape, np.nan)
     np.divide(area_S, positives_S, out=found_S, where=positives_S > 0)
     return found_S
@@ -82,9 +87,9 @@ def _precisions(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Average precision per attribute (A,), and of each bootstrap resample (S, A)."""
     boxes, attributes = labels_NA.shape
-    counts_SN = resamples(boxes, groups, samples=samples)
+    counts_NS = by_box(resamples(boxes, groups, samples=samples))
     values_A = np.full(attributes, np.nan)
-    drawn_SA = np.full((len(counts_SN), attributes), np.nan)
+    drawn_SA = np.full((counts_NS.shape[1], attributes), np.nan)
     for a in range(attributes):
         known_N = labels_NA[:, a] != UNKNOWN
         present_N = labels_NA[known_N, a] == 1
@@ -92,10 +97,13 @@ def _precisions(
             continue
         scores_N = scores_NA[known_N, a]
         values_A[a] = average_precision(scores_N, present_N)[0]
-        for start in range(0, len(counts_SN), SAMPLES_AT_ONCE):
-            part = slice(start, start + SAMPLES_AT_ONCE)
-            drawn_SA[part, a] = average_precision(scores_N, present_N, counts_SN[part][:, known_N])
+        drawn_SA[:, a] = average_precision(scores_N, present_N, counts_NS[known_N])
     return values_A, drawn_SA
+
+
+def by_box(counts_SN: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Counts as `average_precision` reads them quickly: those of a box side by side."""
+    return np.ascontiguousarray(counts_SN.T, dtype=np.int32)
 
 
 def _mean(
