@@ -188,7 +188,7 @@ def test_reproduce_prints_the_difference_of_the_run_it_made(
 ) -> None:
     named = [word for word in words("nlvr2", world, tmp_path) if not word.startswith("name=")]
     assert main(["reproduce", "nlvr2", *named[1:]]) == 0
-    assert "model.pretraining=4M" in capsys.readouterr().out.splitlines()[-1]
+    assert "model.pretraining=4M" in capsys.readouterr().out.splitlines()[-2]
     assert main(["reproduce", "nlvr2", *named[1:], "model.pretraining=1B"]) == 0
     assert "no number for this row" in capsys.readouterr().out.splitlines()[-1]
 

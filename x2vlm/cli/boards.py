@@ -159,7 +159,10 @@ def difference(folders: Sequence[Path]) -> int:
     if found:
         print(to_markdown(found))
     elif not all(record.model.get("pretraining") for record in records):
-        print("which of the paper's models is it? model.pretraining=4M or 1B says so")
+        print(
+            "which of the paper's models is it? The same command with model.pretraining=4M or 1B\n"
+            "prints the paper's number beside this one; nothing is computed again"
+        )
     else:
         print("no number for this row whose source was seen (leaderboards/published/numbers.csv)")
     return 0
