@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
@@ -111,10 +112,14 @@ def _markdown_cell(cell: Cell | None, scale: float) -> str:
     return text + "".join(MARKS[mark][0] for mark in marks_of(cell))
 
 
+_MARKUP = re.compile(r"[|*`\[\]~]|(?<![^\W_])_|_(?![^\W_])")
+"""what Markdown takes for markup; an underscore inside a word is none"""
+
+
 def escape_markdown(text: str) -> str:
     """Text that stays text in a Markdown table: no markup, no HTML, no breaks of column or line."""
     text = html.escape(" ".join(text.split()), quote=False).replace("\\", "\\\\")
-    return "".join(f"\\{c}" if c in "|*_`[]~" else c for c in text)
+    return _MARKUP.sub(r"\\\g<0>", text)
 
 
 def to_latex(table: BoardTable) -> str:

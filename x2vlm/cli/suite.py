@@ -73,8 +73,7 @@ def eval_all(
 def _world() -> None:
     from benchmarks.mini.home import mini_root
 
-    print("the embedded world (rendered on first use, about a minute) …", flush=True)
-    print(f"  {mini_root()}", flush=True)
+    print(f"the embedded world: {mini_root()}", flush=True)
 
 
 def _pretrain(out: Path, seed: int, device: str) -> list[str]:
