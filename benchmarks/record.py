@@ -103,12 +103,16 @@ class ResultRecord:
     def read(cls, path: Path) -> ResultRecord:
         """Read record.json; RecordError names the file when it is no record."""
         try:
-            row = json.loads(path.read_text(encoding="utf-8"))
+            row = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         except (OSError, ValueError) as error:
             raise RecordError(f"{path}: not a readable record ({error})") from error
         if not isinstance(row, dict):
             raise RecordError(f"{path}: a record is a JSON object, this is {type(row).__name__}")
         return cls.from_json(row, str(path))
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number; what is undefined is null")
 
 
 def sha256(path: Path) -> str:

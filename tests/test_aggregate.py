@@ -1,4 +1,5 @@
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -173,6 +174,15 @@ def test_missing_and_empty_folders_are_named(tmp_path):
         find_records([tmp_path / "nowhere"])
     with pytest.raises(RecordError, match=r"no record\.json below"):
         find_records([tmp_path])
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity"])
+def test_a_record_whose_value_is_no_number_is_named(tmp_path, value):
+    write_run(tmp_path / "a", make_record())
+    file = tmp_path / "a" / "record.json"
+    file.write_text(re.sub(r'"value": [\d.]+', f'"value": {value}', file.read_text(), count=1))
+    with pytest.raises(RecordError, match=rf"a/record\.json: .*{value} is no number"):
+        read_records([tmp_path])
 
 
 def test_lower_is_better_travels_with_the_record():
