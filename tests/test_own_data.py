@@ -106,6 +106,16 @@ def test_one_file_holds_all_splits(tmp_path: Path) -> None:
     assert [r.target["label"] for r in benchmark.read(files, "val", "en")] == [0]
 
 
+def test_a_row_of_no_known_split_is_a_bad_row(tmp_path: Path) -> None:
+    rows = [{"image": "a.jpg", "label": "x", "split": split} for split in ("train", "tain", "dev")]
+    write(tmp_path, "train", rows)
+    with pytest.raises(DataError, match="field 'split' is 'tain'"):
+        records("own_labels", tmp_path)
+    files = Files(tmp_path, on_error="skip")
+    assert len(list(get("own_labels").read(files, "train", "en"))) == 1
+    assert {row["source"] for row in files.skipped} == {f"{tmp_path}/train.jsonl:2"}
+
+
 def test_candidates_and_labels_are_those_of_the_file_or_of_training(tmp_path: Path) -> None:
     given = (["b", "b", "a"], ["a", "a"], ["b"])
     rows = [{"image": "i.jpg", "question": "?", "answers": answers} for answers in given]

@@ -5,10 +5,9 @@ No code is needed for any of these: `x2vlm run benchmark=own_retrieval:birds dat
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from benchmarks.base import Benchmark, Reader, Scorer, Split, TaskName
@@ -18,7 +17,7 @@ from benchmarks.media import VIDEO_SUFFIXES, image_size
 from benchmarks.metrics import answers, boxes, captions, labels, retrieval
 from benchmarks.readers import read_json, read_rows
 from benchmarks.rows import Row, each
-from benchmarks.suites.vqav2 import CANDIDATES, annotators, answer_list
+from benchmarks.suites.vqav2 import annotators, answer_list, frequent, target_of
 from x2vlm.errors import DataError
 from x2vlm.types import Media, Record
 
@@ -29,12 +28,19 @@ SPELLINGS: Mapping[str, Sequence[str]] = {
     "test": ("test",),
 }
 """our split -> what its file, or a row's "split", may call it"""
+WORDS = [spelling for spellings in SPELLINGS.values() for spelling in spellings]
 
 
-def _rows(files: Files, split: str) -> tuple[Path, list[Row]]:
-    path = files.find(split, _names(split))
-    told = SPELLINGS[split]
-    return path, [row for row in read_rows(files, path) if row.values.get("split") in (None, *told)]
+def _rows(files: Files, split: str) -> list[Row]:
+    """The rows of a split: those that name it, and those that name none."""
+    found = []
+    for row in read_rows(files, files.find(split, _names(split))):
+        try:
+            if not row.has("split") or row.word("split", WORDS) in SPELLINGS[split]:
+                found.append(row)
+        except DataError as error:
+            files.skip(error)
+    return found
 
 
 def _names(split: str) -> list[str]:
@@ -64,7 +70,7 @@ def _id(row: Row) -> str:
 
 
 def _record(
-    row: Row, images: Sequence[Media], text: str, target: dict[str, Any], language: str
+    row: Row, images: Sequence[Media], text: str, target: Mapping[str, Any], language: str
 ) -> Record:
     group = " ".join(media.path for media in images)
     return Record(
@@ -104,15 +110,10 @@ def read_questions(files: Files, split: str, language: str) -> Iterator[Record]:
         if not given and not row.has("answers"):
             raise row.wrong("answer", 'the right answer, or "answers": one per annotator')
         given = given or annotators(row)
-        shares = Counter(answer for answer in given if answer.strip())
-        target = {
-            "answers": list(shares),
-            "weights": [count / len(given) for count in shares.values()],
-            "annotators": given,
-        }
-        return _record(row, [_image(row, locate)], row.text("question"), target, language)
+        image = _image(row, locate)
+        return _record(row, [image], row.text("question"), target_of(given), language)
 
-    return each(files, _rows(files, split)[1], make)
+    return each(files, _rows(files, split), make)
 
 
 def candidates(files: Files) -> list[str]:
@@ -121,12 +122,7 @@ def candidates(files: Files) -> list[str]:
     path = files.look("answers", ("answers.json", "answer_list.json"))
     if path is not None:
         return answer_list(path)
-    counts = Counter(
-        Counter(record.target["annotators"]).most_common(1)[0][0]
-        for record in read_questions(files, "train", "en")
-    )
-    ranked = sorted(counts, key=lambda answer: (-counts[answer], answer))
-    return [answer for answer in ranked if answer.strip()][:CANDIDATES]
+    return frequent(read_questions(files, "train", "en"))
 
 
 # -- labels ----------------------------------------------------------------------------------
@@ -144,14 +140,14 @@ def read_labelled(files: Files, split: str, language: str) -> Iterator[Record]:
         target = {"label": numbers.get(row.id("label"))}
         return _record(row, images, text, target, language)
 
-    return each(files, _rows(files, split)[1], make)
+    return each(files, _rows(files, split), make)
 
 
 def classes(files: Files) -> list[str]:
     """`labels.json` (role `labels`), a list of names, else the labels of the training file."""
     path = files.look("labels", ("labels.json",))
     if path is None:
-        return sorted({row.id("label") for row in _rows(files, "train")[1] if row.has("label")})
+        return sorted({row.id("label") for row in _rows(files, "train") if row.has("label")})
     names = read_json(path)
     if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
         raise DataError(
@@ -175,7 +171,7 @@ def read_boxes(files: Files, split: str, language: str) -> Iterator[Record]:
         target = {"box": row.box("box", size), "size": size}
         return _record(row, [image], row.text("text"), target, language)
 
-    return each(files, _rows(files, split)[1], make)
+    return each(files, _rows(files, split), make)
 
 
 def _own(

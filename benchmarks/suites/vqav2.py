@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def _record(row: Row, images: Images, folder: str, scored: bool) -> Record:
     tags = {name: row.text(name) for name in ("answer_type", "question_type") if row.has(name)}
     if scored and "answer_type" not in tags:
         tags["answer_type"] = _answer_type(given)
-    target = _target(given) if scored else {}
+    target = target_of(given) if scored else {}
     return Record(
         row.id("question_id"), (media,), (row.text("question"),), target,
         group=media.path.rpartition("/")[2], tags=tags, source=row.source,
@@ -115,7 +115,7 @@ def annotators(row: Row) -> list[str]:
     return [str(item) for item in found]
 
 
-def _target(given: Sequence[str]) -> dict[str, list[str] | list[float]]:
+def target_of(given: Sequence[str]) -> dict[str, list[str] | list[float]]:
     """To train on: each answer once, weighed by the share of annotators who gave it."""
     shares = Counter(answer for answer in given if answer.strip())
     return {
@@ -180,9 +180,12 @@ def labels(files: Files) -> list[str]:
             f"the few common answers of {COMMON.name}, far fewer than papers use"
         )
         return answer_list(COMMON)
-    majority = Counter(
-        Counter(r.target["annotators"]).most_common(1)[0][0] for r in read(files, "train", "en")
-    )
+    return frequent(read(files, "train", "en"))
+
+
+def frequent(records: Iterable[Record]) -> list[str]:
+    """The majority answers that occur most often, ties in alphabetical order."""
+    majority = Counter(Counter(r.target["annotators"]).most_common(1)[0][0] for r in records)
     ranked = sorted(majority, key=lambda answer: (-majority[answer], answer))
     return [answer for answer in ranked if answer.strip()][:CANDIDATES]
 
