@@ -49,11 +49,21 @@ class Tower(nn.Module):
     """Layers that run one after the other, and how they do in training.
 
     gradient_checkpointing: what a layer computes is computed anew in the backward pass, to save
-    memory. compiled: layers are compiled by torch, one compilation for all of a kind.
+    memory. compiled: layers are compiled by torch, one compilation for all of a kind. drop_path:
+    how often the last layer's residual branches are left out; linear from 0 at the first layer.
     """
 
     gradient_checkpointing = False
     compiled = False
+    drop_path = 0.0
+
+    def kept(
+        self, layers: int, branches: int, units: int, device: torch.device
+    ) -> Sequence[Tensor | None]:
+        """For each layer what its branches are multiplied by, (branches, units); None: by 1."""
+        if not (self.training and self.drop_path):
+            return [None] * layers
+        return list(drop_path(self.drop_path, layers, branches, units, device))
 
     def run(self, layer: nn.Module, *given: object) -> Tensor:
         """layer(*given), plainly when the model is evaluated."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from x2vlm.errors import ConfigError
 from x2vlm.model.config import TextConfig
-from x2vlm.model.layers import Cache, Layer, Memory, Packing, Seen, Tower, additive_mask, drop_path
+from x2vlm.model.layers import Cache, Layer, Memory, Packing, Seen, Tower, additive_mask
 
 
 class Embeddings(nn.Module):
@@ -72,7 +72,6 @@ class Stack(Tower):
             for _ in range(layers)
         )
         self.layers = cast(Sequence[Layer], stack)
-        self.drop_path = 0.0
         if config.drop_path:
             self.set_drop_path(config.drop_path)
 
@@ -111,10 +110,7 @@ class Stack(Tower):
         if memory is not None:
             packing = Packing(len(text_BLD), len(memory), rows_B, text_BLD.device)
         seen_bias = None if memory is None else additive_mask(memory.mask_IS, text_BLD)
-        kept: Sequence[Tensor | None] = [None] * len(self.layers)
-        if self.training and self.drop_path:
-            shape = len(self.layers), 3, text_BLD.shape[1]
-            kept = list(drop_path(self.drop_path, *shape, text_BLD.device))
+        kept = self.kept(len(self.layers), 3, text_BLD.shape[1], text_BLD.device)
         for i, layer in enumerate(self.layers):
             seen = None
             if memory is not None and packing is not None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from x2vlm.errors import ConfigError
 from x2vlm.model.config import VisionConfig
-from x2vlm.model.layers import Tower, drop_path
+from x2vlm.model.layers import Tower
 
 
 def relative_position_index(grid: int) -> Tensor:
@@ -131,7 +131,6 @@ class VisionEncoder(Tower):
         self.blocks = cast(Sequence[Block], blocks)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.drop_path = config.drop_path
-        """of the last block; linear from 0 at the first"""
         # Kernels want rows of the bias that start at multiples of 8: pad the index, slice the bias.
         index = relative_position_index(config.grid)
         self.register_buffer("index_VS", F.pad(index, (0, -len(index) % 8)), persistent=False)
@@ -148,10 +147,7 @@ class VisionEncoder(Tower):
         first_B1D = self.cls_token.expand(len(patches_BPD), -1, -1)
         # In autocast the products alone are in half: what the blocks add to stays in float32.
         x_BVD = torch.cat([first_B1D, patches_BPD.to(first_B1D.dtype)], 1)
-        kept: Sequence[Tensor | None] = [None] * len(self.blocks)
-        if self.training and self.drop_path:
-            shape = len(self.blocks), 2, len(x_BVD)
-            kept = list(drop_path(self.drop_path, *shape, x_BVD.device))
+        kept = self.kept(len(self.blocks), 2, len(x_BVD), x_BVD.device)
         for block, branches in zip(self.blocks, kept, strict=True):
             x_BVD = self.run(block, x_BVD, self.index_VS, branches)
         patches_BPD = self.norm(x_BVD[:, 1:])
