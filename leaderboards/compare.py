@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.per_sample import SampleScores
+from leaderboards.export import escape_markdown
 
 Floats = NDArray[np.float64]
 Test = Literal["McNemar, exact", "sign-flip permutation", "sign-flip, all", "paired bootstrap"]
@@ -189,8 +190,7 @@ def to_markdown(comparisons: Sequence[Comparison], flips: int = 5) -> str:
                      f"{one.effect:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", one.test,
                      f"{one.p:.2g}", f"{one.p_holm:.2g}", str(len(one.gained)),
                      str(len(one.lost)), one.verdict()]  # fmt: skip
-            cells = [text.replace("|", "\\|") for text in texts]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append("| " + " | ".join(map(escape_markdown, texts)) + " |")
         for one in pair:
             for what, ids in (("gained", one.gained), ("lost", one.lost)):
                 if ids:
