@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.mini import suite
-from benchmarks.mini.suite import MANIFEST, WRITERS, read_manifest, write_world
+from benchmarks.mini.suite import MANIFEST, WRITERS, Manifest, read_manifest, write_world
 from benchmarks.mini.write_boxes import OVAD_WORDS, ovad_attributes
 from x2vlm.errors import ConfigError, DataError
 
@@ -80,10 +80,17 @@ def test_parts_are_added_and_another_seed_replaces(tmp_path: Path) -> None:
 def test_a_changed_generator_makes_the_world_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "world"
-    write_world(folder, scale=SCALE, parts=("ovad",))
+    folder, said = tmp_path / "world", list[str]()
+
+    def write() -> Manifest:
+        return write_world(folder, scale=SCALE, parts=("ovad",), say=said.append)
+
+    write()
     monkeypatch.setattr(suite, "code_hash", lambda: "other")
-    assert write_world(folder, scale=SCALE, parts=("ovad",)).code == "other"
+    assert write().code == "other"
+    write()
+    assert len(said) == 2  # it is told whenever something is written, and only then
+    assert str(folder) in said[0]
 
 
 def test_an_interrupted_write_leaves_no_world(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.metrics.stats import Measure
-from benchmarks.mini.suite import MANIFEST, WRITERS, write_world
+from benchmarks.mini.suite import WRITERS, write_world
 from benchmarks.plan import Plan
 from x2vlm.errors import DataError
 
@@ -43,10 +44,8 @@ def mini_root(*, corpus: bool = False) -> Path:
         Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "x2vlm"
     )
     root = Path(cache) / "mini-world"
-    if not (root / MANIFEST).is_file():
-        said = f"writing the embedded world to {root}, once; it takes a minute or two"
-        print(said, file=sys.stderr, flush=True)
-    write_world(root, parts=[part for part in WRITERS if corpus or part != "pretrain"])
+    parts = [part for part in WRITERS if corpus or part != "pretrain"]
+    write_world(root, parts=parts, say=partial(print, file=sys.stderr, flush=True))
     return root
 
 

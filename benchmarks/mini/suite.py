@@ -91,15 +91,16 @@ def read_manifest(root: Path) -> Manifest | None:
 
 
 def write_world(
-    root: str | Path, seed: int = 0, scale: float = 1.0, parts: Sequence[str] | None = None
-) -> Manifest:
+    root: str | Path, seed: int = 0, scale: float = 1.0, parts: Sequence[str] | None = None,
+    say: Callable[[str], object] = lambda _: None,
+) -> Manifest:  # fmt: skip
     """Write the world below `root`, or find it there already; then nothing is done.
 
     seed: equal seeds give byte-identical annotations. scale: factor on all counts (tests: 0.02).
     parts: names out of `WRITERS`; None: all. Parts that are there stay, missing ones are added; a
     world of another seed, scale or generator is replaced. Files are written beside and moved, the
     manifest last: an interrupted run leaves no half world that passes for a whole one.
-    Raises DataError for a folder that holds anything else.
+    say: is told before anything is written. Raises DataError for a folder that holds anything else.
     """
     root = Path(root)
     wanted = tuple(parts if parts is not None else WRITERS)
@@ -123,7 +124,10 @@ def write_world(
         missing = [
             part for part in WRITERS if part in wanted and part not in (found or _NONE).parts
         ]
-        return _add(root, Store(root, seed, scale), missing, found) if missing else found or _NONE
+        if not missing:
+            return found or _NONE
+        say(f"writing the embedded world to {root}, once; it takes a minute or two")
+        return _add(root, Store(root, seed, scale), missing, found)
 
 
 def _add(root: Path, store: Store, missing: Sequence[str], found: Manifest | None) -> Manifest:
