@@ -30,11 +30,14 @@ class ResultRecord:
     "translate-test", …, with "+crop" and the like for variants); boards never mix two in one
     column. metrics: name -> Measure. limit: n records were asked for on purpose (None: all).
     skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
-    "weights_sha256", "checkpoint", "pretraining"}. revision: {"commit", "dirty"}.
-    predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world, "official" for
-    files of its release, "own" for a user's own data. lower_is_better: the metrics of which less
-    is better, such as ranks.
-    floor: what the mini suite expects of the headline, {"value", "met"} or None.
+    "weights_sha256", "checkpoint", "pretraining", "label", "source_sha256"} and "source_recipe" of
+    seeded weights (source: what the run started from, a hash or "random"). revision: {"commit",
+    "dirty"}. predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world,
+    "official" for files of its release, "own" for a user's own data. lower_is_better: the metrics
+    of which less is better, such as ranks.
+    floor: what the mini suite expects of the headline, {"value", "met"} or None. identity: hash of
+    what decides the result apart from the seed (benchmarks/identity.py), for other tools: boards
+    compute it from the other fields.
     """
 
     benchmark: str
@@ -62,6 +65,7 @@ class ResultRecord:
     skipped: tuple[Mapping[str, str], ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     video: Mapping[str, Any] | None = None
+    identity: str = ""
     schema: int = SCHEMA
     path: str = field(default="", compare=False)
 
@@ -84,7 +88,7 @@ class ResultRecord:
             )
         known = {f.name for f in fields(cls)} - {"path"}
         optional = {"suite", "chance", "perfect", "lower_is_better", "floor", "seconds", "skipped",
-                    "data", "video"}  # fmt: skip
+                    "data", "video", "identity"}  # fmt: skip
         missing, unknown = known - optional - set(values), set(values) - known
         if missing or unknown:
             raise RecordError(

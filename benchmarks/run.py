@@ -15,6 +15,7 @@ from benchmarks.asking import Asking
 from benchmarks.base import Benchmark
 from benchmarks.facts import check_facts
 from benchmarks.files import Files
+from benchmarks.identity import identity
 from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root, floor_of
@@ -22,7 +23,7 @@ from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
 from benchmarks.records import fingerprint, load_records, missing_languages
 from benchmarks.score import class_names, score_split
-from benchmarks.stages import Stage
+from benchmarks.stages import Stage, trained_on
 from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
@@ -239,6 +240,7 @@ class Run:
         split = self.plan.test_split()
         records, files = self._evaluated()
         noted = Stage(self.folder, "predict", {}).note()
+        tuned = Stage(self.folder, "train", {}).note()
         records = _without(records, noted["skipped"])
         started = time.monotonic()
         scores = {self.benchmark.headline: Measure(None, 0, None, "for the server: x2vlm submit")}
@@ -248,7 +250,7 @@ class Run:
             benchmark=self.benchmark.name, benchmark_version=self.benchmark.version, split=split,
             protocol=self.plan.told_protocol, headline=self.benchmark.headline, metrics=scores,
             n=len(records), limit=self.plan.data.limit, seed=self.plan.seed,
-            model={**noted["model"], "pretraining": self.plan.model.pretrained_on},
+            model=self.model.facts(noted["model"]),
             predictions={
                 "file": "predictions.jsonl", "sha256": noted["sha256"],
                 "count": noted["count"],
@@ -260,16 +262,17 @@ class Run:
             chance=chance_levels(self.plan), perfect=self.benchmark.perfect,
             floor=floor_of(self.plan, scores[self.benchmark.headline]),
             seconds={
-                "train": Stage(self.folder, "train", {}).note().get("seconds", 0.0),
+                "train": tuned.get("seconds", 0.0),
                 "predict": noted["seconds"], "waiting for data": noted.get("waited", 0.0),
                 "score": time.monotonic() - started,
             },
             skipped=(*files.skipped, *noted["skipped"]), video=noted["video"],
             data={"fingerprint": fingerprint(records), "notes": files.notes,
-                  "train_skipped": Stage(self.folder, "train", {}).note().get("skipped", []),
+                  **trained_on(tuned),
                   "partial": {role: path.name for role, path in files.partial().items()},
                   "missing_languages": missing_languages(self.benchmark, split, records)},
         )  # fmt: skip
+        record = replace(record, identity=identity(record))
         record.write(self.folder / "record.json")
         return record
 
