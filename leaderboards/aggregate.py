@@ -133,8 +133,9 @@ def long_table(records: Sequence[ResultRecord], allow: Collection[str] = ()) -> 
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell, so of one identity: CELL, then value (mean), sd (over seeds), n and the rest of SUMMARY.
+    """One row per cell: CELL, then value (mean), sd (over seeds), n and the rest of SUMMARY.
 
+    A cell is of one identity, so that what it averages are seeds of one result.
     standard_error joins what resampling the test set and what the seeds add: the seeds share one
     test set, so its variance stays and only the variance between seeds shrinks with their number.
     A cell of which one seed is undefined is undefined.

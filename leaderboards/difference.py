@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from leaderboards.board import BoardTable, Cell, Column
+from leaderboards.board import OLDER, BoardTable, Cell, Column
 from leaderboards.export import escape_markdown
 from leaderboards.published import FOLDER, Number, reference
 
@@ -86,6 +86,8 @@ def _reasons(column: Column, ours: Cell, published: Number) -> list[str]:
         if mine != theirs:
             reasons.append(f"other {name}: ours {mine}, published {theirs}")
     reasons += [f"our record is {flag}" for flag in ours.flags if flag != "dirty"]
+    if ours.state == OLDER:
+        reasons.append("ours was measured by an older version of the benchmark")
     if ours.value is None:
         reasons.append("ours is undefined")
     if published.value is None:

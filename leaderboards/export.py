@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
-from leaderboards.board import BoardTable, Cell, Column, Row
+from leaderboards.board import OLDER, BoardTable, Cell, Column, Row
 
 MARKS = {
     "limited": ("‡", r"\ddagger", "limited to a part of the split"),
@@ -18,6 +18,7 @@ MARKS = {
     "dirty": ("†", r"\dagger", "uncommitted or unknown code"),
     "superseded": ("¶", r"\P", "a newer record exists"),
     "below floor": ("▽", r"\triangledown", "below the floor set for it"),
+    OLDER: ("^", r"\wedge", "by an older version of the benchmark, not to be compared"),
     "weak": ("°", r"\circ", "read by a machine, or the size of the model is not named"),
     "digitised": ("~", r"\sim", "measured from a figure"),
     "memory": ("?", "?", "from memory, no source seen"),

@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import PurePosixPath
 from typing import Any
 
-from benchmarks.identity import checkpoint_of
+from benchmarks.identity import checkpoint_of, facts
 from benchmarks.record import ResultRecord
 from benchmarks.stages import digest
 
@@ -25,6 +25,11 @@ LAST = ("trained", "benchmark_version", "limit", "missing", "data", "train_data"
 """facts that tell rows apart, by preference: FIRST, then settings, then LAST"""
 AT_ONCE = 3
 """so many facts are tried together before all that differ are named"""
+
+
+def names_of(records: Sequence[ResultRecord]) -> list[str]:
+    """`row_names` of records that stand side by side, on whatever page."""
+    return row_names(records, [facts(record) for record in records])
 
 
 def row_names(

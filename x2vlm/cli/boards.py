@@ -83,7 +83,7 @@ def compare(words: Sequence[str]) -> int:
     from benchmarks.mini.home import data_root
     from leaderboards import compare as statistics
     from leaderboards.aggregate import find_records
-    from leaderboards.runs import compare_runs, open_run
+    from leaderboards.runs import compare_runs, open_runs
     from x2vlm.writing import write_atomically
 
     plain, settings = split_words(words)
@@ -91,7 +91,8 @@ def compare(words: Sequence[str]) -> int:
     if len(plain) < 2:
         raise ConfigError("usage: x2vlm compare RUN RUN […]; each a run folder or a folder of runs")
     paths = [find_records([Path(word)]) for word in plain]  # all there, before any is opened
-    groups = [[open_run(path, data_root) for path in group] for group in paths]
+    runs = iter(open_runs([path for group in paths for path in group], data_root))
+    groups = [[next(runs) for _ in group] for group in paths]
     names = [Path(word).as_posix() for word in plain]
     for line in _left_out(groups):
         print(line, file=sys.stderr)
@@ -188,11 +189,11 @@ def write_site(
     """The site of all runs below `folders`, and of explanations; returns its first page."""
     from benchmarks.mini.home import data_root
     from leaderboards.aggregate import find_records
-    from leaderboards.runs import open_run
+    from leaderboards.runs import open_runs
     from leaderboards.site import build_site
     from x2vlm.watch import plain_watch
 
-    runs = [open_run(path, data_root) for path in find_records(folders)]
+    runs = open_runs(find_records(folders), data_root)
     built = build_site(runs, out, allow=allow, states=states, gallery=gallery, progress=plain_watch)
     for media, why in list(built.unreadable.items())[:5]:
         print(f"no picture: {media}: {why}", file=sys.stderr)
@@ -206,13 +207,13 @@ def export(words: Sequence[str]) -> int:
     from benchmarks.mini.home import data_root
     from leaderboards.aggregate import find_records
     from leaderboards.exchange import model_index, write_harness
-    from leaderboards.runs import open_run
+    from leaderboards.runs import open_runs
     from x2vlm.writing import write_atomically
 
     plain, settings = split_words(words)
     take(settings, "out", "name", "allow")
     out = Path(settings.get("out", "export"))
-    runs = [open_run(path, data_root) for path in find_records(_folders(plain))]
+    runs = open_runs(find_records(_folders(plain)), data_root)
     write_harness(runs, out)
     records, name = [run.record for run in runs], settings.get("name", "x2vlm")
     text, refused = model_index(records, name, _allowed(settings))
