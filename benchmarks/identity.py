@@ -109,17 +109,23 @@ def identity(record: ResultRecord) -> str:
 
 
 def recipe(made: Mapping[str, Any]) -> str:
-    """Hash of how weights were pre-trained, apart from the seed. made: the note beside them."""
-    plan = dict(made["plan"])
-    for name in ("device", "out", "name", "data", "init"):
-        plan.pop(name, None)
+    """Hash of how weights were trained, apart from the seed. made: what their note says, of a
+    pre-training {"plan", "init"}, of a fine-tuning its stage's {"key"}."""
+    if "plan" in made:
+        places = ("device", "out", "name", "data", "init")
+        values = {name: value for name, value in made["plan"].items() if name not in places}
+        values["init"] = made.get("init")
+    else:
+        values = dict(made["key"])
+        if str(values["weights"]).startswith("random:"):  # and the seed
+            values["weights"] = "random"
     table = SETTINGS[TrainConfig]
-    plan["train"] = {
+    values["train"] = {
         name: value
-        for name, value in plan["train"].items()
+        for name, value in values["train"].items()
         if table.get(name, "trains") == "trains"
     }
-    return digest({"plan": _plain(plan), "init": made.get("init")})
+    return digest(_plain(values))
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
@@ -151,7 +157,7 @@ def _plan_settings(record: ResultRecord, trains: bool) -> dict[str, Any]:
         found |= {f"{group}.{name}": value for name, value in sorted(given.items())}
     if trains:
         found["train_split"] = (
-            record.data.get("train_split") or config.get("train_split") or defaults.get("split")
+            config.get("train_split") or record.data.get("train_split") or defaults.get("split")
         )
         found["train_languages"] = config.get("train_languages") or defaults.get("languages")
     known = {f.name for f in dataclasses.fields(Plan)}

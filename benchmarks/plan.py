@@ -56,8 +56,8 @@ class ModelChoice(Settings):
     label: str = ""
     """what tables call this model beside its name, to tell it from others of that name"""
     seeded: bool = False
-    """the weights were pre-trained with this run's seed, too, as in an ablation: runs whose weights
-    are of one recipe (the .json beside them) are seeds of one another"""
+    """the weights were trained with this run's seed, too (`x2vlm reproduce` and an ablation do so):
+    runs whose weights were made in one way, by the note beside them, are seeds of one another"""
 
     @property
     def pretrained_on(self) -> str:

@@ -74,25 +74,25 @@ class ModelOfRun:
         }
 
     def _recipe(self, path: Path | None) -> str:
-        note = None if path is None else path.with_suffix(".json")
-        if path is None or note is None or not note.is_file():
+        """How seeded weights were trained, from the note that `x2vlm train` or `run` left."""
+        fix = "  to do: name the weights of this seed, or model.seeded=false"
+        if path is None:
+            raise ConfigError(f"model.seeded=true, but the run starts from random weights\n{fix}")
+        tuned = path.with_name("train.done.json")
+        note = tuned if path.name == "model.safetensors" else path.with_suffix(".json")
+        if not note.is_file():
             raise ConfigError(
-                f"model.seeded=true: {note or 'random weights'} does not say how the weights were "
-                "pre-trained\n  to do: use weights that x2vlm train wrote, with their .json "
-                "beside them, or model.seeded=false"
+                f"model.seeded=true, but no {note} says how the weights were trained\n{fix}"
             )
         try:
             made = json.loads(note.read_text(encoding="utf-8"))
-            seed, known = made["plan"]["train"]["seed"], made["sha256"] == sha256(path)
-            found = recipe(made)
+            seed = (made["plan"] if "plan" in made else made["key"])["train"]["seed"]
+            found, same = recipe(made), made.get("sha256") in (None, sha256(path))
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{note}: not the note of a pre-training ({error!r})") from error
-        if seed != self.plan.seed or not known:
-            what = f"seed {seed}, this run has {self.plan.seed}" if known else "other weights"
-            raise ConfigError(
-                f"model.seeded=true: {note} is of {what}\n"
-                "  to do: name the weights of this seed, or model.seeded=false"
-            )
+            raise ConfigError(f"{note}: not the note of a training ({error!r})\n{fix}") from error
+        if seed != self.plan.seed or not same:
+            what = f"seed {seed}, and this run of {self.plan.seed}" if same else "other weights"
+            raise ConfigError(f"model.seeded=true, but {note} is of {what}\n{fix}")
         return found
 
     def shape(self) -> dict[str, Any]:

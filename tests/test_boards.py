@@ -129,8 +129,9 @@ def test_a_comparison_tells_what_not_all_sides_have_and_limits(
     assert main(["compare", str(tmp_path / "a" / "runs"), str(tmp_path / "b" / "runs")]) == 0
     assert capsys.readouterr().err.splitlines() == [
         f"mini mine test: a/runs/one: limited to {N} records",
-        f"mini mine test: b/runs/one: limited to {N} records", "official mine test: on 1 of 2 sides only"
-    ]  # fmt: skip
+        f"mini mine test: b/runs/one: limited to {N} records",
+        "official mine test: on 1 of 2 sides only",
+    ]
 
 
 def test_a_run_that_is_not_there_is_named_before_others_are_opened(
