@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +20,8 @@ from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root, floor_of
 from benchmarks.plan import Plan
-from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
-from benchmarks.records import fingerprint, load_records, missing_languages
+from benchmarks.record import ResultRecord, hardware, packages, sha256
+from benchmarks.records import fingerprint, load_records, missing_languages, without
 from benchmarks.score import class_names, score_split
 from benchmarks.stages import Stage, trained_on
 from benchmarks.weights import ModelOfRun, device_name
@@ -30,6 +30,7 @@ from x2vlm.config import TrainConfig
 from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
 from x2vlm.model import checkpoint
+from x2vlm.provenance import revision
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
 from x2vlm.train.trainer import TrainResult, train
@@ -181,7 +182,7 @@ class Run:
         def validate() -> float:
             out = self.folder / "validation.jsonl"
             _, skipped = self.asking.write(out, task, records)
-            value = self._scores(_without(records, skipped), out)[self.benchmark.headline].value
+            value = self._scores(without(records, skipped), out)[self.benchmark.headline].value
             distributed.barrier()  # every process has read it
             if distributed.is_main():
                 out.unlink()
@@ -241,7 +242,7 @@ class Run:
         records, files = self._evaluated()
         noted = Stage(self.folder, "predict", {}).note()
         tuned = Stage(self.folder, "train", {}).note()
-        records = _without(records, noted["skipped"])
+        records = without(records, noted["skipped"])
         started = time.monotonic()
         scores = {self.benchmark.headline: Measure(None, 0, None, "for the server: x2vlm submit")}
         if self.benchmark.split(split).scored:
@@ -285,13 +286,9 @@ class Run:
         )
 
 
-def _without(records: Sequence[Record], skipped: Iterable[Mapping[str, str]]) -> list[Record]:
-    left_out = {row["id"] for row in skipped if "id" in row}
-    return [record for record in records if record.id not in left_out]
-
-
 def run(plan: Plan) -> ResultRecord:
     """All stages of one plan; finished ones are reused. Returns the record (also in the folder)."""
+    revision()  # of the code that runs: it may be edited while the run trains
     work = Run(plan, data_root(plan))
     work.check()
     weights = work.train()

@@ -16,7 +16,7 @@ from benchmarks.metrics.stats import clusters, resamples
 from benchmarks.per_sample import SampleScores, per_sample
 from benchmarks.plan import ModelChoice, Plan
 from benchmarks.record import ResultRecord
-from benchmarks.records import load_records
+from benchmarks.records import load_records, without
 from benchmarks.score import numbered
 from leaderboards.aggregate import find_records
 from leaderboards.compare import Comparison, bootstrap_p, compare_scores, with_holm
@@ -94,8 +94,7 @@ def open_run(path: Path, data_root: DataRoot) -> Run:
     benchmark = plan.value()
     files = plan.files(data_root(plan))
     samples = load_records(benchmark, files, record.split, plan.languages or None, record.limit)
-    left_out = {row["id"] for row in record.skipped if "id" in row}
-    samples = [sample for sample in samples if sample.id not in left_out]
+    samples = without(samples, record.skipped)
     named = benchmark.labels is not None and benchmark.task in ("classification", "attributes")
     labels = list(benchmark.labels(files)) if benchmark.labels and named else []
     name = record.predictions.get("file", "predictions.jsonl")
