@@ -130,4 +130,5 @@ RECORD: Mapping[str, Part] = {
     "schema": "nothing",
     "identity": "nothing",
     "path": "nothing",
+    "altered": "nothing",
 }

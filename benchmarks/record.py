@@ -37,6 +37,8 @@ class ResultRecord:
     floor: what the mini suite expects of the headline, {"value", "met"} or None. identity: hash of
     what decides the result apart from the seed (benchmarks/identity.py), for other tools: boards
     compute it from the other fields.
+    Of a record that was read, and not in the file: path; altered: how its predictions contradict it
+    (`benchmarks.recompute`), "" if they do not.
     """
 
     benchmark: str
@@ -67,10 +69,11 @@ class ResultRecord:
     identity: str = ""
     schema: int = SCHEMA
     path: str = field(default="", compare=False)
+    altered: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values in a fixed order; NaN cannot occur (Measure refuses it)."""
-        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
         row["metrics"] = {name: measure.to_json() for name, measure in self.metrics.items()}
         row["skipped"] = [dict(item) for item in self.skipped]
         row["lower_is_better"] = list(self.lower_is_better)
@@ -85,7 +88,7 @@ class ResultRecord:
                 f"{path or 'record'}: schema {values.get('schema')!r}, this version reads {SCHEMA}"
                 "; score the run's predictions.jsonl again (x2vlm score) to rewrite it"
             )
-        known = {f.name for f in fields(cls)} - {"path"}
+        known = {f.name for f in fields(cls) if f.compare}
         optional = {"suite", "chance", "perfect", "lower_is_better", "floor", "seconds", "skipped",
                     "data", "video", "identity"}  # fmt: skip
         missing, unknown = known - optional - set(values), set(values) - known
@@ -97,6 +100,11 @@ class ResultRecord:
         values["skipped"] = tuple(values.get("skipped", ()))
         values["lower_is_better"] = tuple(values.get("lower_is_better", ()))
         return cls(**values, path=path)
+
+    def predictions_path(self) -> Path | None:
+        """The predictions beside the record's file; None for a record that was not read."""
+        name = self.predictions.get("file", "predictions.jsonl")
+        return Path(self.path).with_name(name) if self.path else None
 
     def write(self, path: Path) -> None:
         """Write beside and rename, so that a reader never sees half a record."""

@@ -20,6 +20,7 @@ from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root, floor_of
 from benchmarks.plan import Plan
+from benchmarks.recompute import remember
 from benchmarks.record import ResultRecord, hardware, packages, sha256
 from benchmarks.records import fingerprint, load_records, missing_languages, without
 from benchmarks.score import class_names, score_split
@@ -275,6 +276,7 @@ class Run:
         )  # fmt: skip
         record = replace(record, identity=identity(record))
         record.write(self.folder / "record.json")
+        remember(replace(record, path=str(self.folder / "record.json")))
         return record
 
     def _scores(self, records: Sequence[Record], path: Path) -> Scores:

@@ -1,31 +1,33 @@
 """Records -> one long table, the truth behind every board; what may not stand there is refused.
 
-A record can be limited (n records asked for), partial (rows skipped, files that hold a part of the
-split, languages missing from an average), dirty (uncommitted code, or no revision known) or
-superseded (a newer or more complete record of the same identity and seed stands in its place,
-superseding.py). Such a record is refused with the reason, or shown with its flags when `allow`
-names them all. Seeds are the records of one identity (benchmarks/identity.py); records of another
-one have a row of their own, and its name says in what they differ (row_names.py).
+A record can be altered (its predictions contradict it), limited (n records asked for), partial
+(rows skipped, files that hold a part of the split, languages missing from an average), dirty
+(uncommitted code, or no revision known) or superseded (a newer or more complete record of the same
+identity and seed stands in its place, superseding.py). Such a record is refused with the reason, or
+shown with its flags when `allow` names them all. Seeds are the records of one identity
+(benchmarks/identity.py); records of another one have a row of their own, and its name says in what
+they differ (row_names.py).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from benchmarks.identity import facts, missing_parts
+from benchmarks.recompute import hash_fault
 from benchmarks.record import ResultRecord
 from benchmarks.stages import digest
 from leaderboards.row_names import row_names
 from leaderboards.superseding import superseded
 from x2vlm.errors import RecordError, unknown
 
-FLAGS = ("limited", "partial", "dirty", "superseded")
+FLAGS = ("altered", "limited", "partial", "dirty", "superseded")
 CELL = ["suite", "benchmark", "version", "split", "protocol", "metric", "model", "pretraining",
         "identity"]  # fmt: skip
 COLUMNS = [*CELL, "value", "n", "standard_error", "seed", "parameters", "resolution", "chance",
@@ -80,13 +82,15 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_records(paths: Iterable[Path]) -> list[ResultRecord]:
-    """The records of run folders, of folders of runs, or of record files."""
-    return [ResultRecord.read(path) for path in find_records(paths)]
+    """The records of run folders, of folders of runs, or of record files; those whose predictions
+    are not the file that was scored are marked as altered."""
+    records = [ResultRecord.read(path) for path in find_records(paths)]
+    return [replace(record, altered=hash_fault(record)) for record in records]
 
 
 def flags_of(record: ResultRecord) -> dict[str, str]:
     """flag -> reason, for what the record says about itself (so never "superseded")."""
-    flags = {}
+    flags = {"altered": record.altered} if record.altered else {}
     if record.limit is not None:
         flags["limited"] = f"limited to {record.limit} records"
     if reasons := missing_parts(record):

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from leaderboards.board import OLDER, BoardTable, Cell, Column
 from leaderboards.export import escape_markdown
+from leaderboards.plain_text import visible
 from leaderboards.published import FOLDER, Number, reference
 
 Verdict = Literal["reproduced", "above", "below", "undecided", "not comparable"]
@@ -153,7 +154,7 @@ def to_markdown(found: Sequence[Difference]) -> str:
                  one.published.printed, one.published.state, _signed(one.value, scale),
                  interval_text(one), one.verdict, one.why]  # fmt: skip
         lines.append("| " + " | ".join(map(escape_markdown, texts)) + " |")
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines) + "\n")
 
 
 def interval_text(one: Difference) -> str:

@@ -13,6 +13,7 @@ import yaml
 from benchmarks.record import ResultRecord
 from benchmarks.registry import BENCHMARKS
 from leaderboards.aggregate import Refusal, long_table
+from leaderboards.plain_text import visible
 from leaderboards.row_names import names_of
 from leaderboards.runs import Run, slug
 from leaderboards.sample_data import items_of
@@ -130,13 +131,13 @@ def write_harness(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write results.json and samples_TASK.jsonl into `folder`; their paths."""
     paths = [folder / "results.json"]
     text = json.dumps(harness_results(runs), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(paths[0], text + "\n")
+    write_atomically(paths[0], visible(text) + "\n")
     for run in runs:
         lines = [
             json.dumps(row, ensure_ascii=False, allow_nan=False) for row in harness_samples(run)
         ]
         paths.append(folder / f"samples_{_task_name(run)}.jsonl")
-        write_atomically(paths[-1], "".join(line + "\n" for line in lines))
+        write_atomically(paths[-1], visible("".join(line + "\n" for line in lines)))
     return paths
 
 
@@ -158,7 +159,7 @@ def model_index(
     ]
     value = {"model-index": [{"name": name, "results": results}]}
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
-    return text, long.refused
+    return visible(text), long.refused
 
 
 def _card_result(record: ResultRecord, row: str) -> dict[str, Any]:

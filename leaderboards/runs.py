@@ -15,6 +15,7 @@ from benchmarks.metrics.attributes import average_precision, by_box
 from benchmarks.metrics.stats import clusters, resamples
 from benchmarks.per_sample import SampleScores, per_sample
 from benchmarks.plan import ModelChoice, Plan
+from benchmarks.recompute import hash_fault, metrics_fault, remember, remembered
 from benchmarks.record import ResultRecord
 from benchmarks.records import load_records, without
 from benchmarks.score import numbered
@@ -22,7 +23,7 @@ from leaderboards.aggregate import find_records
 from leaderboards.compare import Comparison, bootstrap_p, compare_scores, with_holm
 from leaderboards.row_names import names_of
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
-from x2vlm.errors import ConfigError, RecordError
+from x2vlm.errors import ConfigError, Error, PredictionError, RecordError
 from x2vlm.types import Prediction, Record
 
 DataRoot = Callable[[Plan], Path]
@@ -98,13 +99,51 @@ def open_run(path: Path, data_root: DataRoot) -> Run:
     named = benchmark.labels is not None and benchmark.task in ("classification", "attributes")
     labels = list(benchmark.labels(files)) if benchmark.labels and named else []
     name = record.predictions.get("file", "predictions.jsonl")
+    altered = hash_fault(record)
     rows = predictions.read(path.with_name(name), benchmark.task)
     joined, _ = predictions.join(benchmark.task, samples, rows)
+    if not altered and not remembered(record):
+        altered = metrics_fault(record, plan, benchmark, files, samples, rows)
+        if not altered:
+            remember(record)
+    record = replace(record, altered=altered)
     if benchmark.task == "classification":
         joined = numbered(joined, labels)
     (model,) = names_of([record])
     name = path.resolve().parent.name
     return Run(name, record, benchmark, samples, joined, labels, path.parent, model)
+
+
+def recomputed(
+    records: Sequence[ResultRecord], data_root: DataRoot
+) -> tuple[list[ResultRecord], list[str]]:
+    """The same records, marked as altered where their predictions give other numbers; and why
+    others could not be recomputed here: predictions or data that are on another machine."""
+    found, unknown = [], []
+    for record in records:
+        path = record.predictions_path()
+        if path is None or not path.is_file():
+            unknown.append(f"{record.path}: no {record.predictions.get('file')} beside it")
+        elif not record.altered and not remembered(record):
+            try:
+                record = open_run(Path(record.path), data_root).record
+            except PredictionError as error:
+                record = replace(record, altered=str(error).partition("\n")[0])
+            except Error as error:
+                unknown.append(f"{record.path}: {str(error).partition(chr(10))[0]}")
+        found.append(record)
+    return found, unknown
+
+
+def unaltered(runs: Sequence[Run]) -> Sequence[Run]:
+    """The same runs; RecordError when the predictions of one contradict its record."""
+    for run in runs:
+        if run.record.altered:
+            raise RecordError(
+                f"{run.record.path}: altered: {run.record.altered}\n"
+                "  to do: get the whole run folder again, or score its predictions: x2vlm score"
+            )
+    return runs
 
 
 def plan_of(record: ResultRecord) -> Plan:
