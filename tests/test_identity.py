@@ -43,8 +43,9 @@ def test_what_is_known_to_decide_and_what_not_is_so_classified() -> None:
         train.shard predict.workers predict.batch_size predict.cache device out name floor"""
     deciding = """train.epochs train.steps train.batch_size train.lr train.lr_vision
         train.weight_decay train.betas train.eps train.clip train.warmup train.precision train.ema
-        train.drop_path train.eval_every train_split train_languages options scoring predict.precision
-        model.frames model.temporal_positions model.tokenizer model.max_tokens model.label"""
+        train.drop_path train.eval_every train_split train_languages options scoring
+        predict.precision model.frames model.temporal_positions model.tokenizer model.max_tokens
+        model.label"""
     assert {found[name] for name in free.split()} == {"nothing"}
     assert {found[name] for name in deciding.split()} == {"decides", "trains"}
     assert (found["seed"], found["train.seed"]) == ("seed", "seed")
