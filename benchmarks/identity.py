@@ -25,6 +25,14 @@ SAME_AIM = frozenset({
 })  # fmt: skip
 """Facts in which a record may differ from one that takes its place: an older version of the
 benchmark, or a part of the data, was a try at the same number."""
+DEFAULTS: Mapping[Any, Mapping[str, Any]] = {
+    section: {
+        field.name: field.default
+        for field in dataclasses.fields(section)
+        if field.default is not dataclasses.MISSING
+    }
+    for section in SECTIONS.values()
+}
 FALLS_BACK = {"train.lr_vision": "train.lr", "train.lr_text": "train.lr"}
 """settings that are another one's value when they are null"""
 
@@ -143,7 +151,7 @@ def _settings(
     found: dict[str, Any] = {}
     for key in (*table, *sorted(rest)):
         if table.get(key, "trains" if section is TrainConfig else "decides") in wanted:
-            value = None if values is None else values.get(key, _default(section, key))
+            value = None if values is None else values.get(key, DEFAULTS[section].get(key))
             found[f"{name}.{key}"] = value
     return found
 
@@ -179,14 +187,6 @@ def _defaults(name: str) -> Mapping[str, Any]:
         "split": benchmark.first("train"),
         "languages": list(benchmark.languages[:1]),
     }
-
-
-@functools.cache
-def _default(section: type[Any], name: str) -> Any:
-    for field in dataclasses.fields(section):
-        if field.name == name and field.default is not dataclasses.MISSING:
-            return field.default
-    return None
 
 
 def _plain(value: Any) -> Any:

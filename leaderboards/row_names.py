@@ -142,7 +142,7 @@ def _text(name: str, found: Facts, sources: Sources, newest: int) -> str:
     if name == "limit":
         return "" if value is None else f"limit {value}"
     if name == "missing":
-        return ", ".join(value)
+        return ", ".join(found["missing"])
     if name in ("data", "train_data"):
         what = "data" if name == "data" else "training data"
         return f"{what} {value[:8]}" if value else f"{what} unknown"

@@ -134,6 +134,17 @@ def test_a_comparison_tells_what_not_all_sides_have_and_limits(
     ]
 
 
+def test_a_comparison_tells_of_a_side_that_holds_several_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("a", "b"):
+        put(tmp_path / side, "one", 30)
+    put(tmp_path / "b", "two", 9, split="test", suite="official", model={"source_sha256": "random"})
+    assert main(["compare", str(tmp_path / "a" / "runs"), str(tmp_path / "b" / "runs")]) == 0
+    said = capsys.readouterr().err
+    assert "one side holds several models, tiny and tiny (random weights): b/runs/one, two" in said
+
+
 def test_a_run_that_is_not_there_is_named_before_others_are_opened(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from leaderboards.aggregate import FLAGS, flags_of, long_table, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
 from leaderboards.export import FORMATS
 from leaderboards.published import STATES, published_rows
+from leaderboards.row_names import names_of
 from x2vlm.cli.words import listed, split_words, take, whole
 from x2vlm.errors import ConfigError, RecordError, unknown
 
@@ -123,7 +124,8 @@ def compare(words: Sequence[str]) -> int:
 
 
 def _left_out(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """What a reader of a comparison must know: splits that not all sides have, limited records."""
+    """What a reader of a comparison must know: splits that not all sides have, limited records, a
+    side of several models."""
     sides: dict[str, int] = {}
     told: dict[str, None] = {}
     for group in groups:
@@ -135,6 +137,11 @@ def _left_out(groups: Sequence[Sequence[Run]]) -> list[str]:
     for where, count in sides.items():
         if count < len(groups):
             told[f"{where}: on {count} of {len(groups)} sides only"] = None
+    for group in groups:
+        models = sorted(set(names_of([run.record for run in group])))
+        if len(models) > 1:
+            runs = ", ".join(run.name for run in group)
+            told[f"one side holds several models, {' and '.join(models)}: {runs}"] = None
     return list(told)
 
 
