@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import shutil
 import tarfile
 import time
@@ -20,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from x2vlm import plain
 from x2vlm.errors import ConfigError, DataError, unknown
+from x2vlm.plain import TEXT, Kind, listed, mapped, optional, shaped, whole
 
 TABLE = Path(__file__).with_name("suites") / "downloads.json"
 CHUNK = 1 << 20
@@ -41,6 +42,29 @@ class Item:
     strip: int = 0
 
 
+BELOW = Kind(
+    "a path below the data folder",
+    lambda value: (
+        isinstance(value, str)
+        and not PurePosixPath(value).is_absolute()
+        and ".." not in PurePosixPath(value).parts
+    ),
+)
+ADDRESS = Kind(
+    "an address with http:// or https://",
+    lambda value: isinstance(value, str) and value.startswith(("http://", "https://")),
+)
+ITEMS = mapped(
+    listed(
+        shaped(
+            {"url": ADDRESS, "path": BELOW},
+            {"sha256": TEXT, "size": optional(whole(0)), "unpack": BELOW, "strip": whole(0)},
+        )
+    )
+)
+"""What a table of downloads holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """state: "there" (nothing to do), "fetched", "resumed" or "planned" (dry run)."""
@@ -53,13 +77,11 @@ class Outcome:
 def table(path: Path = TABLE) -> dict[str, tuple[Item, ...]]:
     """Benchmark (or "coco_images") -> what can be fetched for it; ConfigError for no such table."""
     try:
-        value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: tuple(Item(**item) for item in items)
-            for name, items in value.items()
-            if name != "about"
-        }
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        value = plain.read(path, ConfigError)
+        value.pop("about", None)
+        plain.conform(value, ITEMS, str(path), ConfigError)
+        return {name: tuple(Item(**item) for item in items) for name, items in value.items()}
+    except (ConfigError, TypeError) as error:
         raise ConfigError(
             f"table of downloads {path}: {error}\n"
             '  expected: JSON {"NAME": [{"url": …, "path": …, "sha256": …, "size": …}, …]}'

@@ -14,15 +14,16 @@ import torch
 
 from benchmarks.mini.home import mini_root
 from benchmarks.record import hardware, json_ready, packages, revision, sha256
+from benchmarks.record_fields import PRETRAINED
 from benchmarks.weights import device_name
-from x2vlm import distributed
+from x2vlm import distributed, plain
 from x2vlm.config import Settings, TrainConfig
 from x2vlm.data.augment import COLOUR, RandAugment
 from x2vlm.data.concepts import ImageText, ParallelText, Parser, QuestionText, RegionText, VideoText
 from x2vlm.data.image import AUGMENT, TrainTransform
 from x2vlm.data.streams import Stream
 from x2vlm.data.text import Tokenizer, load_tokenizer
-from x2vlm.errors import ConfigError
+from x2vlm.errors import ConfigError, RecordError
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.fit import fit
@@ -260,7 +261,7 @@ def _made(plan: PretrainPlan, out: Path) -> bool:
     note = out.with_suffix(".json")
     if not (out.is_file() and note.is_file()):
         return False
-    made = json.loads(note.read_text(encoding="utf-8"))
+    made = plain.read(note, RecordError, PRETRAINED)
     same = _decisive(made["plan"]) == _decisive(json.loads(json.dumps(json_ready(plan))))
     return same and bool(made["sha256"] == sha256(out))
 

@@ -54,8 +54,26 @@ DATA = shaped(
     },
 )
 
-SETTINGS = shaped({}, dict.fromkeys(("model", "data", "train", "predict"), mapped(ANY)))
-"""of a run; `Plan` knows them in detail"""
+SETTINGS = shaped(
+    {},
+    {
+        **dict.fromkeys(("benchmark", "protocol", "device"), NAME),
+        **dict.fromkeys(("split", "train_split", "out", "name"), TEXT),
+        **dict.fromkeys(("languages", "train_languages"), listed(NAME)),
+        **dict.fromkeys(("options", "scoring", "train", "predict"), mapped(ANY)),
+        "model": shaped(
+            {},
+            dict.fromkeys(("name", "checkpoint", "shipped", "tokenizer", "pretraining"), TEXT),
+        ),
+        "data": shaped({}, {"root": TEXT, "layout": TEXT, "files": mapped(TEXT)}),
+        "seed": whole(),
+        "floor": optional(SCORE),
+    },
+)
+"""of a run: the texts, lists and parts; `Plan` knows the numbers and what is allowed"""
+
+PRETRAINED = shaped({"plan": shaped({"train": mapped(ANY)}), "sha256": TEXT})
+"""what is read again of the note beside pre-trained weights"""
 
 RECORD = shaped(
     {

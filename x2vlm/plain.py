@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -20,6 +20,8 @@ from x2vlm.errors import Error
 
 LONGEST = 64 * 2**20
 """bytes of one file, or of one line of JSON lines"""
+MOST_LINES = 2**30
+"""bytes of a whole file of JSON lines that is read at once"""
 DEEPEST = 32
 """lists and objects inside one another"""
 LARGEST = 2**63 - 1
@@ -146,19 +148,21 @@ def shown(value: Any) -> str:
 # -- parsing -----------------------------------------------------------------------------------
 
 
-def loads(text: str | bytes) -> Any:
+def loads(text: str | bytes, *, finite: bool = True) -> Any:
     """The value of a JSON text; ValueError in words for anything that is not plain.
 
     That is NaN and infinite numbers, whole numbers beyond 64 bits, a field twice in one object,
-    texts that are not Unicode or hold NUL, and nesting deeper than DEEPEST.
+    texts that are not Unicode or hold NUL, and nesting deeper than DEEPEST. finite: false lets NaN
+    and infinite numbers through, as a loss that diverged has them.
     """
     try:
+        constant = _no_number if finite else float
         value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_no_number, parse_int=_whole
+            text, object_pairs_hook=_object, parse_constant=constant, parse_int=_whole
         )
     except RecursionError:
         raise ValueError(f"it is nested deeper than {DEEPEST}") from None
-    _check_parts(value)
+    _check_parts(value, finite)
     return value
 
 
@@ -180,7 +184,7 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _check_parts(value: Any) -> None:
+def _check_parts(value: Any, finite: bool) -> None:
     """ValueError for what JSON allows and nothing of ours can mean. Level by level, not recursive:
     the depth is what is to be found."""
     level = [value]
@@ -194,7 +198,7 @@ def _check_parts(value: Any) -> None:
                 below += item
             elif isinstance(item, str):
                 _check_text(item)
-            elif isinstance(item, float) and not math.isfinite(item):
+            elif finite and isinstance(item, float) and not math.isfinite(item):
                 raise ValueError("a number is larger than any that a computer calculates with")
         if not below:
             return
@@ -254,12 +258,12 @@ def lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def rows(text_lines: Iterable[str], kind: Kind) -> Iterator[Any]:
+def rows(path: Path, kind: Kind, error: type[Error]) -> Iterator[Any]:
     """The values of JSON lines that are of `kind`. Others are left out: this is for caches and
-    curves, whose last line a kill may have cut, and of which no number is made."""
-    for line in text_lines:
+    curves, whose last line a kill may have cut, and of which no score is made."""
+    for line in read_bytes(path, error, MOST_LINES).split(b"\n"):
         try:
-            value = loads(line)
+            value = loads(line, finite=False)
             conform(value, kind, "a line", Error)
         except (ValueError, Error):
             continue

@@ -70,7 +70,7 @@ def decode_row(row: Row, source: str) -> Mapping[str, Any]:
         return row
     try:
         value = json.loads(row)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"is not JSON ({error})", source=source) from None
     if not isinstance(value, dict):
         raise DataError(f"is a {type(value).__name__}", source=source, expected="a JSON object")
@@ -121,7 +121,7 @@ def _field(extension: str, content: bytes) -> dict[str, Any]:
     if extension == "txt":
         return {"caption": content.decode("utf-8", errors="replace")}
     if extension == "json":
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             fields = json.loads(content)
             if isinstance(fields, dict):
                 return fields
