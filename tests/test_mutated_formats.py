@@ -25,7 +25,7 @@ from benchmarks.stages import Stage
 from x2vlm import plain
 from x2vlm.cli import main
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
-from x2vlm.errors import CheckpointError, DataError, Error, RecordError
+from x2vlm.errors import CheckpointError, Error, RecordError
 from x2vlm.model.checkpoint import FORMAT, load
 from x2vlm.weights import load_weights
 
@@ -39,10 +39,19 @@ DEEP = "@deep@"
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of every value inside `value`."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)
-    for name, part in pairs if isinstance(value, (dict, list)) else ():
-        yield (*path, name)
-        yield from places(part, (*path, name))
+    if isinstance(value, (dict, list)):
+        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield (*path, name)
+            yield from places(part, (*path, name))
+
+
+def fault_of(call: Callable[[], Any], *kinds: type[Error]) -> str:
+    """What the one error says; "" when there is none."""
+    try:
+        call()
+    except kinds as error:
+        return str(error)
+    return ""
 
 
 @st.composite
@@ -95,7 +104,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{split}.jsonl").write_text(text, encoding="utf-8")
     skipped = ({"id": "9", "source": "x:9", "reason": "gone"},)
     more = {
-        "config": _config(folder), "n": 4, "skipped": skipped, "floor": {"value": 50.0, "met": True},
+        "config": _config(folder), "n": 4, "skipped": skipped,
+        "floor": {"value": 50.0, "met": True},
         "data": {"notes": ["a note"], "partial": {"test": "a.json"}, "missing_languages": []},
         "seconds": {"train": 1.5}, "video": {"decoder": "av", "frames": 3},
         "lower_is_better": ("rank",),
@@ -153,13 +163,13 @@ NOTE = {
 def test_a_changed_note_of_a_stage_reads_or_is_one_error(text: str, tmp_path: Path) -> None:
     stage = Stage(tmp_path, "predict", NOTE["key"])  # type: ignore[arg-type]
     stage.mark.write_text(text, encoding="utf-8")
-    try:
-        noted = stage.note()
-    except RecordError as error:
-        assert "predict.done.json" in str(error)
-        assert "runs again" in str(error)
+    fault = fault_of(stage.note, RecordError)
+    if fault:
+        assert "predict.done.json" in fault
+        assert "runs again" in fault
         return
-    assert {row["id"] for row in noted["skipped"] if "id" in row} <= {"1", *map(str, ODD)}
+    noted = stage.note()
+    assert all(isinstance(row.get("id", ""), str) for row in noted["skipped"])
     assert noted["model"]["name"]
 
 
@@ -188,10 +198,9 @@ def test_a_changed_config_of_weights_loads_or_is_one_error(
     @given(text=mutated(config))
     def each(text: str) -> None:
         path = put(tmp_path / "w.safetensors", state, config=text)
-        try:
-            load(path, {"heads": ("classifier",), "labels": 3}, allow_new=("classifier",))
-        except CheckpointError as error:
-            assert "w.safetensors" in str(error)
+        changes = {"heads": ("classifier",), "labels": 3}
+        fault = fault_of(lambda: load(path, changes, allow_new=("classifier",)), CheckpointError)
+        assert not fault or "w.safetensors" in fault
 
     each()
 
@@ -200,7 +209,8 @@ def test_a_changed_config_of_weights_loads_or_is_one_error(
     ("part", "name", "value"),
     [
         ("vision", "depth", 10**7), ("text", "layers", 10**7), ("", "fusion_layers", 10**7),
-        ("", "decoder_layers", 10**7), ("vision", "image_size", 10**6), ("vision", "image_size", 1024),
+        ("", "decoder_layers", 10**7), ("vision", "image_size", 10**6),
+        ("vision", "image_size", 1024),
         ("vision", "depth", 120), ("text", "vocabulary", 10**6), ("vision", "patch_size", 0),
         ("vision", "heads", 0), ("vision", "width", True), ("", "heads", "box"), ("", "vision", 5),
         ("text", "dropout", 7.0), ("", "frames", 4000), ("", "embed", -1),
@@ -230,10 +240,8 @@ def test_a_changed_tokenizer_of_weights_loads_or_is_one_error(
     @given(text=mutated(document))
     def each(text: str) -> None:
         path = put(tmp_path / "w.safetensors", state, config=json.dumps(config), tokenizer=text)
-        try:
-            load_weights(path)
-        except (CheckpointError, DataError):
-            return
+        fault = fault_of(lambda: load_weights(path), CheckpointError)
+        assert not fault or "w.safetensors" in fault
 
     each()
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from x2vlm.data.text import Tokenizer, load_tokenizer
-from x2vlm.errors import CheckpointError, ConfigError, unknown
+from x2vlm.errors import CheckpointError, ConfigError, DataError, unknown
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS
 from x2vlm.model.metadata import embedded_tokenizer
@@ -121,7 +121,11 @@ def _tokenizer(named: str, where: str, embedded: str = "") -> Tokenizer:
     """named: a name or path of the user's, or of the package. embedded: what the weights file holds
     or names; used when the user names none."""
     if not named and embedded:
-        return load_tokenizer(embedded_tokenizer(embedded, where, known_tokenizers()))
+        text = embedded_tokenizer(embedded, where, known_tokenizers())
+        try:
+            return load_tokenizer(text)
+        except DataError as error:
+            raise CheckpointError(f"{where}: the tokenizer in its metadata: {error}") from error
     if not named:
         raise CheckpointError(
             f"{where} carries no tokenizer\n  to do: name one: model.tokenizer=bert-base-uncased "
