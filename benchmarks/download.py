@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from x2vlm import plain
+from x2vlm.data.unpacking import check_unpacked
 from x2vlm.errors import ConfigError, DataError, unknown
 from x2vlm.plain import TEXT, Kind, listed, mapped, optional, shaped, whole
 
@@ -225,10 +226,12 @@ def _unpack(archive: Path, folder: Path, strip: int) -> None:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as members:
+                check_unpacked(archive, sum(member.file_size for member in members.infolist()))
                 _extract(members.infolist(), lambda m: m.filename, members.open, folder, strip)
         else:
             with tarfile.open(archive) as members:
                 files = [member for member in members if member.isfile()]
+                check_unpacked(archive, sum(member.size for member in files))
                 _extract(files, lambda m: m.name, members.extractfile, folder, strip)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise DataError(

@@ -96,6 +96,9 @@ def _pictures(media: Media) -> Iterator[Path | io.BytesIO]:
 
 
 def _decode(source: Path | io.BytesIO) -> list[int]:
-    with Image.open(source) as image:
-        image.load()
-        return list(image.size)
+    try:
+        with Image.open(source) as image:
+            image.load()
+            return list(image.size)
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
