@@ -67,9 +67,9 @@ def mutated(draw: st.DrawFn, document: dict[str, Any]) -> str:
         if change == "gone":
             del inside[name]
         elif change == "more" and isinstance(inside, dict):
-            inside["another"] = draw(st.sampled_from(ODD))
+            inside["another"] = copy.deepcopy(draw(st.sampled_from(ODD)))
         else:
-            inside[name] = DEEP if change == "deep" else draw(st.sampled_from(ODD))
+            inside[name] = DEEP if change == "deep" else copy.deepcopy(draw(st.sampled_from(ODD)))
         if not list(places(value)):
             break
     text = json.dumps(value)
