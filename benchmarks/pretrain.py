@@ -158,7 +158,6 @@ def pretrain(plan: PretrainPlan) -> Path:
     if _made(plan, out):
         log.info("%s: pre-trained already", out)
         return out
-    device = find_device(plan.device)
     tokenizer = load_tokenizer(plan.tokenizer or ASSETS / f"{plan.model}-tokenizer.json")
     streams = plan.used_streams()
     torch.manual_seed(plan.train.seed)
@@ -167,7 +166,7 @@ def pretrain(plan: PretrainPlan) -> Path:
         localise=plan.localise, align_regions=plan.align_regions,
         weights={**{s.kind: s.weight for s in streams.values()}, **plan.loss_weights},
     )  # fmt: skip
-    task.model.to(device)
+    task.model.to(find_device(plan.device))
     source = MixedSource(
         {key: _part(plan, row, task.model.config, tokenizer) for key, row in streams.items()},
         seed=plan.train.seed, micro_batch=plan.train.micro_batch or 0,

@@ -252,7 +252,7 @@ def test_a_changed_tokenizer_of_weights_loads_or_is_one_error(
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('{"a": NaN}', "not a number"), ('{"a": 1e999}', "larger than any"),
+        ('{"a": NaN}', "not a number"), ('{"a": 1e999}', "not finite"),
         ('{"a": 1, "a": 2}', "there twice"), ('{"a": ' + "9" * 30 + "}", "64 bits"),
         ('{"a": ' + "9" * 9000 + "}", "64 bits"), ("[" * 10**6, "deeper than 32"),
         ("[" * 40 + "]" * 40, "deeper than 32"), ('{"a": "\\ud800"}', "not Unicode"),

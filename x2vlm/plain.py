@@ -199,7 +199,7 @@ def _check_parts(value: Any, finite: bool) -> None:
             elif isinstance(item, str):
                 _check_text(item)
             elif finite and isinstance(item, float) and not math.isfinite(item):
-                raise ValueError("a number is larger than any that a computer calculates with")
+                raise ValueError("a number is not finite (beyond 1e308)")
         if not below:
             return
         level = below
