@@ -55,9 +55,9 @@ DATA = shaped(
 )
 
 SETTINGS = shaped(
-    {},
+    {"benchmark": NAME},
     {
-        **dict.fromkeys(("benchmark", "protocol", "device"), NAME),
+        **dict.fromkeys(("protocol", "device"), NAME),
         **dict.fromkeys(("split", "train_split", "out", "name"), TEXT),
         **dict.fromkeys(("languages", "train_languages"), listed(NAME)),
         **dict.fromkeys(("options", "scoring", "train", "predict"), mapped(ANY)),
@@ -89,7 +89,7 @@ RECORD = shaped(
         "model": MODEL,
         "predictions": PREDICTIONS,
         "config": SETTINGS,
-        "revision": shaped({}, {"commit": optional(TEXT), "dirty": optional(FLAG)}),
+        "revision": shaped({"commit": optional(TEXT), "dirty": optional(FLAG)}),
         "packages": mapped(TEXT),
         "hardware": mapped(ANY),
         "created": TEXT,
