@@ -102,7 +102,7 @@ class ResultRecord:
 
     def predictions_path(self, folder: Path) -> Path:
         """The predictions that were scored, in the run folder `folder`."""
-        return folder / self.predictions.get("file", "predictions.jsonl")
+        return folder / str(self.predictions.get("file", "predictions.jsonl"))
 
 
 def sha256(path: Path) -> str:

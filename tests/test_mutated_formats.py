@@ -26,7 +26,8 @@ from x2vlm import plain
 from x2vlm.cli import main
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 from x2vlm.errors import CheckpointError, Error, RecordError
-from x2vlm.model.checkpoint import FORMAT, load
+from x2vlm.model.checkpoint import load
+from x2vlm.model.metadata import FORMAT
 from x2vlm.weights import load_weights
 
 ODD: tuple[Any, ...] = (

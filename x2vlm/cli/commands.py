@@ -222,8 +222,8 @@ def convert(words: list[str]) -> int:
         )
     sizes = ("image_size", "frames", "labels")
     numbers = {name: whole(settings, name) for name in sizes if name in settings}
-    words = _tokenizer_to_keep(settings.get("tokenizer", ""))
-    print(change(plain[0], plain[1], to=settings["to"], tokenizer=words, **numbers))
+    kept = _tokenizer_to_keep(settings.get("tokenizer", ""))
+    print(change(plain[0], plain[1], to=settings["to"], tokenizer=kept, **numbers))
     return 0
 
 
