@@ -14,15 +14,16 @@ import torch
 
 from benchmarks.mini.home import mini_root
 from benchmarks.record import hardware, json_ready, packages, sha256
+from benchmarks.record_fields import PRETRAINED
 from benchmarks.weights import device_name
-from x2vlm import distributed
+from x2vlm import distributed, plain
 from x2vlm.config import Settings, TrainConfig
 from x2vlm.data.augment import COLOUR, RandAugment
 from x2vlm.data.concepts import ImageText, ParallelText, Parser, QuestionText, RegionText, VideoText
 from x2vlm.data.image import AUGMENT, TrainTransform
 from x2vlm.data.streams import Stream
 from x2vlm.data.text import Tokenizer, load_tokenizer
-from x2vlm.errors import ConfigError
+from x2vlm.errors import ConfigError, RecordError
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.fit import fit
@@ -158,7 +159,6 @@ def pretrain(plan: PretrainPlan) -> Path:
     if _made(plan, out):
         log.info("%s: pre-trained already", out)
         return out
-    device = find_device(plan.device)
     tokenizer = load_tokenizer(plan.tokenizer or ASSETS / f"{plan.model}-tokenizer.json")
     streams = plan.used_streams()
     torch.manual_seed(plan.train.seed)
@@ -167,7 +167,7 @@ def pretrain(plan: PretrainPlan) -> Path:
         localise=plan.localise, align_regions=plan.align_regions,
         weights={**{s.kind: s.weight for s in streams.values()}, **plan.loss_weights},
     )  # fmt: skip
-    task.model.to(device)
+    task.model.to(find_device(plan.device))
     source = MixedSource(
         {key: _part(plan, row, task.model.config, tokenizer) for key, row in streams.items()},
         seed=plan.train.seed, micro_batch=plan.train.micro_batch or 0,
@@ -261,7 +261,7 @@ def _made(plan: PretrainPlan, out: Path) -> bool:
     note = out.with_suffix(".json")
     if not (out.is_file() and note.is_file()):
         return False
-    made = json.loads(note.read_text(encoding="utf-8"))
+    made = plain.read(note, RecordError, PRETRAINED)
     same = _decisive(made["plan"]) == _decisive(json.loads(json.dumps(json_ready(plan))))
     return same and bool(made["sha256"] == sha256(out))
 

@@ -31,6 +31,7 @@ from x2vlm.config import TrainConfig
 from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
 from x2vlm.model import checkpoint
+from x2vlm.model.metadata import FORMAT
 from x2vlm.provenance import revision
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
@@ -129,7 +130,7 @@ class Run:
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": self.model.source(),
             "model": self.model.shape(), "train": decisive, "options": self.model.options,
-            "code": checkpoint.FORMAT,
+            "code": FORMAT,
         })  # fmt: skip
         out = self.folder / "model.safetensors"
         if stage.finished() and out.is_file():
@@ -203,7 +204,7 @@ class Run:
         stage = Stage(self.folder, "predict", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": source, "model": self.model.shape(),
-            "predict": settings, "options": self.model.options, "code": checkpoint.FORMAT,
+            "predict": settings, "options": self.model.options, "code": FORMAT,
         })  # fmt: skip
         out = self.folder / "predictions.jsonl"
         noted = stage.finished()

@@ -196,7 +196,7 @@ def _pictures(media: Media) -> list[Media]:
         ] or _no_frames(media)
     except FileNotFoundError:
         raise MediaError("frames do not exist", source=media.path, fix="check the path") from None
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, RecursionError, binascii.Error) as error:
         raise MediaError(
             f"cannot be read ({error})",
             source=media.path,
