@@ -18,7 +18,7 @@ import pytest
 from benchmarks.metrics import answers, attributes, boxes, captions, labels, retrieval, winoground
 from benchmarks.metrics.attributes import average_precision
 from benchmarks.metrics.languages import by_language
-from benchmarks.metrics.stats import Scores, average, bootstrap_error, mean, resamples
+from benchmarks.metrics.stats import Scores, average, mean
 from x2vlm.types import Prediction, Record
 
 SIZES = (1, 3, 2, 4, 1)
@@ -277,38 +277,3 @@ def test_the_mean_over_languages() -> None:
     assert found["accuracy"].standard_error == pytest.approx(expected)
     parts = [found[f"accuracy/{language}"] for language in ("de", "fr", "ru")]
     assert average(parts, dependent=True).standard_error == pytest.approx(sum(errors) / 3)
-
-
-@pytest.mark.parametrize("groups", [None, []])
-def test_nothing_is_resampled_from_nothing(groups: list[str] | None) -> None:
-    assert resamples(0, groups).shape == (0, 0)
-    asked: list[int] = []
-
-    def statistic(drawn: np.ndarray) -> float:
-        asked.append(len(drawn))
-        return 1.0
-
-    assert bootstrap_error(statistic, 0, groups) is None
-    assert asked == []
-
-
-def test_resamples_are_as_many_as_asked_and_draw_every_cluster() -> None:
-    counts_SN = resamples(N, GROUPS, samples=400, seed=3)
-    assert counts_SN.shape == (400, N)
-    first = [GROUPS.index(name) for name in dict.fromkeys(GROUPS)]
-    drawn_SC = counts_SN[:, first]
-    assert (drawn_SC.sum(axis=1) == len(SIZES)).all()
-    assert drawn_SC.mean(axis=0) == pytest.approx([1.0] * len(SIZES), abs=0.15)
-    assert not (counts_SN == resamples(N, GROUPS, samples=400, seed=4)).all()
-    assert resamples(3, samples=5).shape == (5, 3)
-
-
-def test_a_bootstrap_leaves_out_what_is_undefined() -> None:
-    values = [0.0, 1.0, 2.0, 3.0]
-
-    def statistic(drawn: np.ndarray) -> float | None:
-        return None if (drawn == 0).any() else float(np.mean([values[i] for i in drawn]))
-
-    kept = [d for d in itertools.product(range(4), repeat=4) if 0 not in d]
-    exact = float(np.std([np.mean([values[i] for i in d]) for d in kept]))
-    assert bootstrap_error(statistic, 4, samples=4000) == pytest.approx(exact, rel=0.1)
