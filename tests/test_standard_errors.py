@@ -236,10 +236,10 @@ def test_average_precision_is_bootstrapped_over_images() -> None:
 def test_caption_metrics_are_means_over_images_and_bleu_is_bootstrapped() -> None:
     rng = np.random.default_rng(6)
     cider = rng.random(N).tolist()
-    guessed = rng.integers(6, 12, N)
+    lengths = [(20, 3 * int(group[1:])) for group in GROUPS]
     counts = [
-        [int(g), int(g) + 1, *(int(g) - 2 - o for o in range(4)), *(int(g) - o for o in range(4))]
-        for g in guessed
+        [n, n + 1, *(n - wrong - o for o in range(4)), *(n - o for o in range(4))]
+        for n, wrong in lengths
     ]
     corpus = captions.bleu(np.array([np.sum(counts, axis=0)], dtype=float))[0].tolist()
     result = {"cider": cider, "bleu_counts": counts, "bleu": corpus}
