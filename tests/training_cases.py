@@ -85,7 +85,7 @@ def task_of(name: str) -> Task:
             ones = float(key.endswith(("norm.weight", "norm1.weight", "norm2.weight", ".1.weight")))
             weight.copy_(ones + drawn * (STD if weight.dim() > 1 else 0.1))
         if "contrastive" in task.model.config.heads:
-            task.model.temperature.fill_(0.07)
+            task.model.temperature.fill_(0.9)  # to be clamped to 0.5
     heads = () if name in ("pretraining", "captioning") else task.model.config.heads
     new = tuple(part for head in heads for part in HEAD_PARTS[head])
     task.model.new_parameters = frozenset(
