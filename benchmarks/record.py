@@ -29,11 +29,16 @@ class ResultRecord:
     "translate-test", …, with "+crop" and the like for variants); boards never mix two in one
     column. metrics: name -> Measure. limit: n records were asked for on purpose (None: all).
     skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
-    "weights_sha256", "checkpoint", "pretraining"}. revision: of `x2vlm.provenance`.
-    predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world, "official" for
-    files of its release, "own" for a user's own data. lower_is_better: the metrics of which less
-    is better, such as ranks.
-    floor: what the mini suite expects of the headline, {"value", "met"} or None.
+    "weights_sha256", "checkpoint", "pretraining", "label", "source_sha256"} and "source_recipe" of
+    seeded weights (source: what the run started from, a hash or "random"). revision: of
+    `x2vlm.provenance`. predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded
+    world, "official" for files of its release, "own" for a user's own data. lower_is_better: the
+    metrics of which less is better, such as ranks.
+    floor: what the mini suite expects of the headline, {"value", "met"} or None. identity: hash of
+    what decides the result apart from the seed (benchmarks/identity.py), for other tools: boards
+    compute it from the other fields.
+    Of a record that was read, and not in the file: path; altered: how its predictions contradict it
+    (`benchmarks.recompute`), "" if they do not.
     """
 
     benchmark: str
@@ -61,12 +66,14 @@ class ResultRecord:
     skipped: tuple[Mapping[str, str], ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     video: Mapping[str, Any] | None = None
+    identity: str = ""
     schema: int = SCHEMA
     path: str = field(default="", compare=False)
+    altered: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values in a fixed order; NaN cannot occur (Measure refuses it)."""
-        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
         row["metrics"] = {name: measure.to_json() for name, measure in self.metrics.items()}
         row["skipped"] = [dict(item) for item in self.skipped]
         row["lower_is_better"] = list(self.lower_is_better)
@@ -81,9 +88,9 @@ class ResultRecord:
                 f"{path or 'record'}: schema {values.get('schema')!r}, this version reads {SCHEMA}"
                 "; score the run's predictions.jsonl again (x2vlm score) to rewrite it"
             )
-        known = {f.name for f in fields(cls)} - {"path"}
+        known = {f.name for f in fields(cls) if f.compare}
         optional = {"suite", "chance", "perfect", "lower_is_better", "floor", "seconds", "skipped",
-                    "data", "video"}  # fmt: skip
+                    "data", "video", "identity"}  # fmt: skip
         missing, unknown = known - optional - set(values), set(values) - known
         if missing or unknown:
             raise RecordError(
@@ -93,6 +100,11 @@ class ResultRecord:
         values["skipped"] = tuple(values.get("skipped", ()))
         values["lower_is_better"] = tuple(values.get("lower_is_better", ()))
         return cls(**values, path=path)
+
+    def predictions_path(self) -> Path | None:
+        """The predictions beside the record's file; None for a record that was not read."""
+        name = self.predictions.get("file", "predictions.jsonl")
+        return Path(self.path).with_name(name) if self.path else None
 
     def write(self, path: Path) -> None:
         """Write beside and rename, so that a reader never sees half a record."""

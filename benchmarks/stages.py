@@ -69,6 +69,17 @@ class Stage:
         return noted
 
 
+def trained_on(note: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of its training data. note: of a finished training stage, or empty."""
+    if not note:
+        return {"train_skipped": []}
+    return {
+        "train_skipped": note.get("skipped", []),
+        "train_split": note["key"]["split"],
+        "train_fingerprint": note["key"]["data"],
+    }
+
+
 def _difference(then: Any, now: Any, path: str = "") -> tuple[str, Any, Any]:
     """Path and both values of the first place where two plain values differ."""
     if isinstance(then, dict) and isinstance(now, dict):
