@@ -191,7 +191,8 @@ def load_official(
     allow_new: Collection[str] = (),
     text_heads: int | None = None,
 ) -> X2VLM:
-    """A model from official weights: a .th file (dict with `model`, or bare), or its state dict.
+    """A model from official weights: a .th file (dict with `model`, or bare), or its state dict,
+    which is copied.
 
     config: the model wanted; None: what the weights say. to: fields of the config to change, such
     as a task's heads. Position tables are resized to the image size wanted, frame positions cut or
@@ -200,7 +201,10 @@ def load_official(
     side where they are not width / 64. Raises CheckpointError, naming the first tensors at fault.
     """
     where = "state dict" if isinstance(source, Mapping) else str(source)
-    state = dict(source) if isinstance(source, Mapping) else read_state(Path(source))
+    if isinstance(source, Mapping):
+        state = {name: tensor.detach().clone() for name, tensor in source.items()}
+    else:
+        state = read_state(Path(source))
     asked = text_heads or (config.text.heads if config else None)
     try:
         found = infer_config({name: tensor.shape for name, tensor in state.items()}, asked)
@@ -212,7 +216,8 @@ def load_official(
 
 
 def to_official(model: X2VLM, smoothing: float = 0.1) -> State:
-    """The state dict under official names, with all the tensors official code saves.
+    """The state dict under official names, with all the tensors official code saves. It shares the
+    model's memory, as any state dict does.
 
     smoothing: of captioning models, which keep it in a buffer.
     """
