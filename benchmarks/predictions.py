@@ -30,6 +30,7 @@ from benchmarks.metrics.retrieval import DIRECTIONS, Ranking, query_targets
 from benchmarks.metrics.winoground import PAIRS
 from x2vlm.errors import ConfigError, PredictionError, unknown
 from x2vlm.types import Prediction, Record
+from x2vlm.writing import reported, whole
 
 Extra = Literal["raise", "ignore"]
 Key = tuple[str, str]
@@ -176,8 +177,10 @@ class Writer:
         if not self.done.isdisjoint(new):
             raise PredictionError(f"prediction {row['id']!r} was made twice; each id needs one row")
         self.done.update(new)
-        self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+        with reported(self.part):
+            self._file.write(line)
+            self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -185,9 +188,13 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
-        if kind is None:
+        if kind is not None:
+            with contextlib.suppress(OSError):  # the reason for the exception, perhaps
+                self._file.close()
+            return
+        with reported(self.part):
+            os.fsync(self._file.fileno())
+            self._file.close()
             self.part.replace(self.path)
 
 
@@ -219,14 +226,10 @@ def merge(path: Path, task: str, records: Sequence[Record], shares: Sequence[Pat
         foreign = [key for key in places if key not in wanted]
         if foreign:
             raise PredictionError(f"predicted but not asked for: {_few(foreign)}")
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as out:
+        with whole(path) as beside, beside.open("wb") as out:
             for number, start in (places[key] for key in wanted if key in places):
                 files[number].seek(start)
                 out.write(files[number].readline())
-            out.flush()
-            os.fsync(out.fileno())
-    part.replace(path)
     return len(places)
 
 
