@@ -155,9 +155,8 @@ def keys(row: Prediction) -> list[Key]:
 class Writer:
     """Writes predictions one by one to PATH.part, and renames it to PATH when all is done.
 
-    A run that was killed leaves PATH.part; a new Writer keeps its whole lines (`done` has their
-    ids), drops a half last one, and goes on. Use as a context manager: an exception leaves the
-    part file for the next run.
+    A new Writer keeps the whole lines of a PATH.part that a killed run left (`done` has their ids).
+    Use as a context manager: an exception leaves the part file for the next run.
     """
 
     def __init__(self, path: Path, task: str) -> None:
@@ -177,9 +176,8 @@ class Writer:
         if not self.done.isdisjoint(new):
             raise PredictionError(f"prediction {row['id']!r} was made twice; each id needs one row")
         self.done.update(new)
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
         with reported(self.part):
-            self._file.write(line)
+            self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
             self._file.flush()
 
     def __enter__(self) -> Self:
@@ -188,14 +186,13 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        if kind is not None:
-            with contextlib.suppress(OSError):  # the reason for the exception, perhaps
+        if kind is None:
+            with reported(self.part):
+                os.fsync(self._file.fileno())
                 self._file.close()
-            return
-        with reported(self.part):
-            os.fsync(self._file.fileno())
+                self.part.replace(self.path)
+        with contextlib.suppress(OSError):  # the reason for the exception, perhaps
             self._file.close()
-            self.part.replace(self.path)
 
 
 def _drop_half_line(path: Path) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 from filelock import FileLock, SoftFileLock, Timeout
 
 from x2vlm.errors import BusyError
-from x2vlm.writing import remove_unfinished
+from x2vlm.writing import half_written, remove_unfinished
 
 LOG = logging.getLogger("x2vlm")
 LOCK = ".lock"
@@ -36,10 +36,10 @@ _owned: set[Path] = set()
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, *beside: Path) -> Iterator[None]:
     """This run (all its processes) alone writes to `folder` for the block.
 
-    What killed runs left half written there is removed first. The main process holds the lock;
+    What killed runs left half written there, and of the files `beside` it, is removed first. The main process holds the lock;
     every process must enter. Entering again inside the block changes nothing. Raises BusyError, in
     every process, when another command is at work there.
     """
@@ -56,6 +56,8 @@ def owned(folder: Path) -> Iterator[None]:
                 stack.enter_context(held(folder / LOCK, str(folder)))
                 for part in (folder, *(p for p in folder.iterdir() if p.is_dir())):
                     remove_unfinished(part)
+                for path in beside:
+                    half_written(path).unlink(missing_ok=True)
             except BusyError as error:
                 refusal = error
         told = distributed.all_gather_objects(str(refusal or ""))[0]
@@ -93,16 +95,17 @@ def _acquire(
     guard: FileLock, note: Path, what: str, wait: bool, say: Callable[[str], object]
 ) -> bool:
     """Whether the lock is ours; False where the file system has none."""
-    deadline, said = time.monotonic() + PATIENCE, False
+    started, said = time.monotonic(), False
     while True:
         try:
             guard.acquire(timeout=0)
         except Timeout:
             holder = _holder(note)
             gone = holder is not None and _ended(holder)
-            if not wait and not (gone and time.monotonic() < deadline):
+            waited = time.monotonic() - started
+            if not wait and not (gone and waited < PATIENCE):
                 raise BusyError(_refusal(what, holder)) from None
-            if not said:
+            if not said and waited > 1:
                 say(f"{what}: waiting for {_words(holder)}")
                 said = True
             time.sleep(0.2)
@@ -117,10 +120,11 @@ def _acquire(
 
 def _without(what: str, reason: str) -> bool:
     LOG.warning(
-        "%s: its file system cannot lock files (%s), so nothing stops a second command from writing "
-        "there\n  to do: start one command at a time for it, or use out=DIR on another file system",
-        what, reason,
-    )  # fmt: skip
+        "%s: its file system cannot lock files (%s), so nothing keeps a second command out\n"
+        "  to do: start one command at a time for it, or use out=DIR on another file system",
+        what,
+        reason,
+    )
     return False
 
 
@@ -167,6 +171,6 @@ def _words(holder: dict[str, Any] | None) -> str:
 def _refusal(what: str, holder: dict[str, Any] | None) -> str:
     return (
         f"{what} is in use by {_words(holder)}\n"
-        "  to do: wait for it, or stop it; the same command then resumes. For a run of its own give "
+        "  to do: wait for it, or stop it; the same command then resumes. For another run give "
         "another name=… or out=…"
     )

@@ -110,7 +110,9 @@ def write_world(
     root.parent.mkdir(parents=True, exist_ok=True)
     # Two runs that start together write it once.
     with held(root.parent / f".{root.name}.lock", str(root), wait=True, say=say):
-        shutil.rmtree(half_written(root), ignore_errors=True)  # of a run that was killed
+        # Of runs that were killed, the latter by older versions.
+        for leftover in (half_written(root), *root.parent.glob(f".{root.name}-*")):
+            shutil.rmtree(leftover, ignore_errors=True)
         found = read_manifest(root)
         if found is None and root.exists() and any(root.iterdir()):
             raise DataError(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from x2vlm.errors import ConfigError, unknown
+from x2vlm.errors import ConfigError, WritingError, unknown
 from x2vlm.train.step import Outcome
 from x2vlm.writing import write_atomically
 
@@ -218,8 +218,9 @@ def full_disk_is_no_end(log: Callable[[str], None]) -> Iterator[None]:
     """Curves that cannot be written, or sent, cost a message instead of the training."""
     try:
         yield
-    except OSError as error:
-        log(f"curves could not be written ({error}); training goes on")
+    except (OSError, WritingError) as error:
+        reason = str(error).partition("\n")[0]
+        log(f"curves could not be written ({reason}); training continues")
 
 
 def _bar() -> RichProgress:
@@ -268,7 +269,15 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     return rows
 
 
-def plot_losses(folder: Path) -> None:
+def plot_losses(folder: Path, log: Callable[[str], None]) -> None:
+    """`draw_losses`; when that fails, for a full disk or a broken matplotlib, a message is all."""
+    try:
+        draw_losses(folder)
+    except Exception as error:
+        log(f"loss.png could not be drawn ({type(error).__name__}: {error}); training is not lost")
+
+
+def draw_losses(folder: Path) -> None:
     """Draw every loss of train.jsonl over the steps to loss.png."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
