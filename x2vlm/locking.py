@@ -39,9 +39,9 @@ _owned: set[Path] = set()
 def owned(folder: Path, *beside: Path) -> Iterator[None]:
     """This run (all its processes) alone writes to `folder` for the block.
 
-    What killed runs left half written there, and of the files `beside` it, is removed first. The main process holds the lock;
-    every process must enter. Entering again inside the block changes nothing. Raises BusyError, in
-    every process, when another command is at work there.
+    What killed runs left half written there, and of the files `beside` it, is removed first. The
+    main process holds the lock; every process must enter. Entering again inside the block changes
+    nothing. Raises BusyError, in every process, when another command is at work there.
     """
     from x2vlm import distributed
 

@@ -45,7 +45,7 @@ class Request:
         if "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - self._first < ECHO:
             return
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a third one does not wait for Python
-        raise Stopped("stopped at once", number)
+        raise Stopped("at once", number)
 
 
 def _silent() -> bool:
@@ -92,7 +92,7 @@ def ended_by_sigterm() -> Iterator[None]:
     """SIGTERM raises Stopped in the block, so that everything is cleaned up as by Ctrl-C."""
 
     def stop(number: int, _: FrameType | None) -> None:
-        raise Stopped("stopped", number)
+        raise Stopped("", number)
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -118,7 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as stop:
-        print(f"x2vlm {name}: {str(stop) or 'stopped'}; the same command resumes", file=sys.stderr)
+        said = "".join(f", {part}" for part in (str(stop), "the same command resumes") if part)
+        print(f"x2vlm {name}: stopped{said}", file=sys.stderr)
         return 128 + getattr(stop, "number", signal.SIGINT)
     except Exception as error:
         print_failure(name, error)

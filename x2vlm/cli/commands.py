@@ -94,7 +94,7 @@ def _stages(chosen: Plan, last: str) -> int:
             weights = work.train()
             if last != "train":
                 kept = "training and predictions" if weights else "predictions"
-                with keeping(f"stopped while predicting; {kept} so far are kept"):
+                with keeping(f"{kept} so far are kept"):
                     work.predict(weights)
             if last == "run" and distributed.is_main():
                 print(summary(work.score(), work.folder))

@@ -147,7 +147,7 @@ def _saying_what_is_saved(saved: Callable[[], int], total: int) -> Iterator[None
         yield
     except Stopped as stop:
         kept = f"step {saved()} of {total} is the last one saved" if saved() else "nothing is saved"
-        raise Stopped(f"{stop}; {kept}", stop.number) from None
+        raise Stopped(f"{stop}: {kept}", stop.number) from None
 
 
 @contextmanager
