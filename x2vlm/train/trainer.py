@@ -77,11 +77,9 @@ def train(
     start = step = saved = session.resume()
     batches = iter(source)
     save_every = config.save_every or _whole_epochs(source.steps_per_epoch)
-    with (
-        _saying_what_is_saved(lambda: saved, total_steps),
-        asked_to_stop() as asked,
-        _meter(folder, start, total_steps, config, log) as meter,
-    ):
+    saying = _saying_what_is_saved(lambda: saved, total_steps)
+    meters = _meter(folder, start, total_steps, config, log)
+    with saying, asked_to_stop() as asked, meters as meter:
         while True:
             end = step >= total_steps
             due = step > start and config.eval_every and step % config.eval_every == 0
@@ -105,12 +103,9 @@ def train(
             step, samples, stopping = step + 1, samples + outcome.samples, outcome.asked_to_stop
             meter.update(step, outcome, config.lr * rate, waited)
         stop = _stop(asked, step, saved, total_steps)
-    session.join()
-    if end:
-        session.finish()
+    session.leave(end)
     if stop is not None:
         log(f"asked to stop: {stop}")
-    task.model.eval()
     best = session.best, session.best_step
     return TrainResult(step, end, *best, meter.last, session.seconds, samples, stop)
 
