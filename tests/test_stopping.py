@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests import toy
+from tests import small, toy
 from tests.stoppable import CONFIG, TOTAL
 from x2vlm import cli
 from x2vlm.data.workers import Groups, Loaded, Loader
@@ -126,21 +127,67 @@ def test_exit_statuses(
     assert "stopped" in capsys.readouterr().err
 
 
+def signalled(code: str, number: int, *words: str) -> tuple[int, str]:
+    """Exit status and stderr of Python code that gets the signal when it prints "ready"."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "ready\n":
+                process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+PREDICTING = """
+import sys, time
+from benchmarks import run
+from x2vlm import cli
+def slow(*_):
+    print("ready", flush=True)
+    time.sleep(60)
+run.Asking.write = slow
+sys.exit(cli.main(["run", *sys.argv[1:]]))
+"""
+
+
+def own_data(folder: Path) -> Path:
+    """Six pictures with a caption each, to train and to test on."""
+    rows = []
+    for number, colour in enumerate(small.COLOURS):
+        (folder / f"{number}.png").write_bytes(small.picture(number, colour).inline[0])
+        rows.append({"image": f"{number}.png", "caption": f"a {colour} square"})
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_ctrl_c_while_predicting_says_that_training_is_kept(tmp_path: Path) -> None:
+    words = ["benchmark=own_retrieval:x", f"data={own_data(tmp_path)}", f"out={tmp_path}"]
+    words += ["name=run", "model=tiny", "train.steps=1", "train.batch_size=6", "device=cpu"]
+    status, err = signalled(PREDICTING, signal.SIGINT, *words)
+    assert status == 130
+    assert "x2vlm run: stopped, training and predictions so far are kept, the same command" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    assert "stopped: training and predictions" in (tmp_path / "run" / "log.txt").read_text()
+    assert not list((tmp_path / "run").glob(".*.writing"))
+
+
 def test_sigterm_outside_of_training_ends_the_command_as_ctrl_c_does() -> None:
     code = (
         "import sys, time; from x2vlm import cli; from x2vlm.cli import commands\n"
         "def slow(_):\n    print('ready', flush=True)\n    time.sleep(30)\n"
         "commands.list_all = slow\nsys.exit(cli.main(['list']))"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.terminate()
-        _, err = process.communicate(timeout=20)
-    assert process.returncode == 143
+    status, err = signalled(code, signal.SIGTERM)
+    assert status == 143
     assert err == "x2vlm list: stopped, the same command resumes\n"
 
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from x2vlm.errors import BusyError
 from x2vlm.writing import half_written, remove_unfinished
@@ -92,7 +92,7 @@ def held(
 
 
 def _acquire(
-    guard: FileLock, note: Path, what: str, wait: bool, say: Callable[[str], object]
+    guard: BaseFileLock, note: Path, what: str, wait: bool, say: Callable[[str], object]
 ) -> bool:
     """Whether the lock is ours; False where the file system has none."""
     started, said = time.monotonic(), False

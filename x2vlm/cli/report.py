@@ -71,8 +71,9 @@ class _LogFile(logging.FileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write and flush the line, or leave it out."""
         with suppress(OSError):
-            self.stream.write(self.format(record) + self.terminator)
-            self.flush()
+            if self.stream is not None:
+                self.stream.write(self.format(record) + self.terminator)
+                self.flush()
 
     def close(self) -> None:
         """Close the file, whatever it still held."""
