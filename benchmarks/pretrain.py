@@ -177,11 +177,11 @@ def pretrain(plan: PretrainPlan) -> Path:
                        about=about, log=log.info)  # fmt: skip
     finally:
         source.write_report(folder)
-    if not result.finished:
-        raise KeyboardInterrupt
-    if distributed.is_main():
+    if result.finished and distributed.is_main():
         _write(plan, task.model, tokenizer, out, result, about["init"])
     distributed.barrier()
+    if result.stop is not None:
+        raise result.stop
     return out
 
 

@@ -30,6 +30,7 @@ from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
+from x2vlm.locking import owned
 from x2vlm.model import checkpoint
 from x2vlm.model.metadata import FORMAT
 from x2vlm.provenance import revision
@@ -140,15 +141,15 @@ class Run:
         task.model.train()
         about = {name: value for name, value in stage.key.items() if name != "train"}
         result, unreadable = self._fit(task, records, settings, about)
-        if not result.finished:
-            raise KeyboardInterrupt
-        if distributed.is_main():
+        if result.finished and distributed.is_main():
             checkpoint.save(task.model, out, tokenizer=task.tokenizer.to_json())
             stage.finish(
                 seconds=result.seconds, steps=result.step, best=result.best,
                 skipped=[*files.skipped, *unreadable],
             )  # fmt: skip
         distributed.barrier()
+        if result.stop is not None:
+            raise result.stop
         return out
 
     def _fit(
@@ -294,6 +295,7 @@ def run(plan: Plan) -> ResultRecord:
     revision()  # of the code that runs: it may be edited while the run trains
     work = Run(plan, data_root(plan))
     work.check()
-    weights = work.train()
-    work.predict(weights)
-    return work.score()
+    with owned(work.folder):
+        weights = work.train()
+        work.predict(weights)
+        return work.score()

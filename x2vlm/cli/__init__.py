@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from x2vlm.errors import Error, unknown
+from x2vlm.cli.failures import print_failure
+from x2vlm.errors import unknown
+from x2vlm.stopping import ended_by_sigterm
 
 
 class Command(NamedTuple):
@@ -94,7 +97,10 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 for an error a user can mend, 2 for bad usage."""
+    """Run one command; the exit status.
+
+    0: done; 1: an error, named in a line; 2: bad usage; 130 and 143: stopped by Ctrl-C, by SIGTERM.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
@@ -109,25 +115,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\n{command.details}" if command.details else "")
         return 0
     try:
-        module, _, function = command.run.partition(":")
-        call: Callable[[list[str]], int] = getattr(
-            importlib.import_module(f"x2vlm.cli.{module}"), function
-        )
-        return call(rest)
+        with ended_by_sigterm():
+            module, _, function = command.run.partition(":")
+            call: Callable[[list[str]], int] = getattr(
+                importlib.import_module(f"x2vlm.cli.{module}"), function
+            )
+            return call(rest)
     except BrokenPipeError:  # `x2vlm list | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Error as error:
-        print(f"x2vlm {name}: {error}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        said = "".join(f", {part}" for part in (str(stop), "the same command resumes") if part)
+        print(f"x2vlm {name}: stopped{said}", file=sys.stderr)
+        return 128 + getattr(stop, "number", signal.SIGINT)
+    except Exception as error:
+        print_failure(name, error)
         return 1
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"x2vlm {name}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"x2vlm {name}: stopped; the same command goes on where it was", file=sys.stderr)
-        return 130
 
 
 def help_text() -> str:

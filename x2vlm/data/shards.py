@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from x2vlm.data.unpacking import LONGEST_ROW, check_parquet, open_unpacked
 from x2vlm.errors import DataError
+from x2vlm.writing import half_written, remove_unfinished
 
 Row = bytes | Mapping[str, Any]
 Format = Literal["jsonl", "jsonl.gz", "tar", "parquet"]
@@ -180,18 +181,19 @@ def write_shards(
     form, is removed at the end: readers take every shard of a folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
     written: list[Path] = []
     pending = iter(rows)
     row = next(pending, None)
     while row is not None or not written:
         path = folder / f"{len(written):06d}.{form}"
-        partial = path.with_name(path.name + ".partial")
-        with _writer(partial, form) as write:
+        beside = half_written(path)
+        with _writer(beside, form) as write:
             count = 0
             while row is not None and count < rows_per_shard:
                 write(row)
                 row, count = next(pending, None), count + 1
-        partial.replace(path)
+        beside.replace(path)
         written.append(path)
     for path in folder.glob(f"{'[0-9]' * 6}.{form}"):
         if path not in written:

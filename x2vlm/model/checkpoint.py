@@ -7,7 +7,6 @@ Our file is safetensors whose metadata holds the format, the config as JSON, opt
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
 import zipfile
@@ -27,6 +26,7 @@ from x2vlm.model.fit import Fault, State, compare, empty_model, fit, refuse
 from x2vlm.model.metadata import FORMAT, read_metadata
 from x2vlm.model.names import SMOOTHING, derived, infer_config, official_name
 from x2vlm.model.x2vlm import X2VLM
+from x2vlm.writing import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ def save(
     extra: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write our one-file format: beside the target first, then renamed.
+    """Write our one-file format, whole or not at all. WritingError when it cannot be written.
 
     tokenizer: its JSON or name. dtype: of storage; `load` gives float32 again.
     """
@@ -247,13 +247,11 @@ def save(
         "tokenizer": tokenizer,
         "extra": json.dumps(dict(extra or {})),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.touch()
-    mode = beside.stat().st_mode
-    save_file(state, beside, metadata)
-    beside.chmod(mode)  # safetensors writes files that nobody else may read
-    beside.replace(path)
+    with whole(path) as beside:
+        beside.touch()
+        mode = beside.stat().st_mode
+        save_file(state, beside, metadata)
+        beside.chmod(mode)  # safetensors writes files that nobody else may read
 
 
 def load(
@@ -333,10 +331,8 @@ def convert(
     )
     model, out = loaded.model, Path(out)
     if to == "official":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = out.with_name(f".{out.name}.{os.getpid()}")
-        torch.save({"model": to_official(model)}, beside)
-        beside.replace(out)
+        with whole(out) as beside:
+            torch.save({"model": to_official(model)}, beside)
     else:
         save(model, out, tokenizer=tokenizer or loaded.tokenizer, extra=loaded.extra)
     dropped = [head for head in before if head not in model.config.heads]

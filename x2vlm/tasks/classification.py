@@ -14,13 +14,14 @@ from torch import Tensor
 
 from x2vlm.data.image import EvalTransform, Flip, TrainTransform, Transform
 from x2vlm.data.text import TRAIN_WORDS, clean_caption, clean_question
-from x2vlm.errors import ConfigError, unknown
+from x2vlm.errors import ConfigError, DataError, unknown
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation
 from x2vlm.tasks.features import fused, shared_images
-from x2vlm.types import Batch, Prediction
+from x2vlm.types import Batch, Prediction, Record
 
 if TYPE_CHECKING:
+    from x2vlm.config import TrainConfig
     from x2vlm.data.image import Sample
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
@@ -72,6 +73,40 @@ class Classification(Task):
         if not train:
             return EvalTransform(size)
         return TrainTransform(size, flip=self.flip, labels=self.labels)
+
+    def check_training(
+        self, units: Sequence[Record], settings: TrainConfig, micro_batch: int
+    ) -> list[str]:
+        """Labels outside the list teach nothing, a list of one neither."""
+        del settings, micro_batch
+        if len(self.labels) < 2:
+            raise DataError(
+                f"there is one label to choose from: {', '.join(self.labels) or 'none'}; nothing "
+                "can be learned",
+                source=units[0].source if units else "",
+                expected="at least two labels",
+            )
+        known = [unit.target["label"] for unit in units if unit.target.get("label") is not None]
+        if units and not known:
+            raise DataError(
+                f"the answers of all {len(units)} training samples are outside the list of "
+                f"{len(self.labels)} labels ({', '.join(map(str, self.labels[:3]))}, …), so "
+                "nothing can be learned",
+                source=units[0].source or units[0].id,
+                fix="check how the labels are spelled in the training file and in the list",
+            )
+        found = []
+        if missing := len(units) - len(known):
+            found.append(
+                f"the answers of {missing} of {len(units)} training samples are outside "
+                f"the list of {len(self.labels)} labels: they teach nothing"
+            )
+        if len(known) > 1 and len(set(known)) == 1:
+            found.append(
+                f"all {len(known)} training samples have the label "
+                f"{self.labels[known[0]]!r}: always to give it is all there is to learn"
+            )
+        return found
 
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """image: without repeats; target: rows, the image of each text (all first images, then all

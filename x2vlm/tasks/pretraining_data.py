@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 from zlib import crc32
 
 import numpy as np
@@ -73,6 +74,14 @@ class Collate:
     align: bool = True
     fuse: bool = True
     whole_words: bool = True
+
+    @property
+    def negatives(self) -> Literal["", "own", "all"]:
+        """Where the negatives of a row come from: rows of the same micro-batch ("own"), those of
+        all processes, too ("all"), or nowhere, as it needs none or brings its own."""
+        if self.kind not in ("image", "video", "parallel") or not self.align:
+            return ""
+        return "own" if self.matching and self.fuse else "all"
 
     def __call__(self, rows: Sequence[Concepts]) -> Batch:
         """One batch; what is random depends on the rows' seeds alone, not on their company."""

@@ -27,6 +27,7 @@ from torch import Tensor
 from x2vlm import plain
 from x2vlm.errors import CheckpointError
 from x2vlm.plain import FILE_NAME, TEXT, mapped, number, shaped, whole
+from x2vlm.writing import half_written, remove_unfinished
 
 WEIGHTS, STATE, BEST, MANIFEST = "model.safetensors", "state.pt", "best.json", "manifest.json"
 
@@ -121,9 +122,9 @@ class Checkpoints:
 
     def _write(self, name: str, save_weights: SaveWeights, state: Mapping[str, Any] | None) -> bool:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(".writing-*"):
-            shutil.rmtree(leftover)
-        beside, target = self.folder / f".writing-{name}", self.folder / name
+        remove_unfinished(self.folder)
+        target = self.folder / name
+        beside = half_written(target)
         try:
             beside.mkdir()
             save_weights(beside / WEIGHTS)
@@ -133,8 +134,10 @@ class Checkpoints:
         # A full disk is a RuntimeError of torch.save, and an error of its own of safetensors.
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(beside, ignore_errors=True)
-            self.log(f"checkpoint {name} could not be written ({error}); training goes on with the "
-                     "checkpoint before, free some space")  # fmt: skip
+            self.log(
+                f"checkpoint {name} could not be written ({error}); training continues, with the "
+                "checkpoint before it: free some space"
+            )
             return False
         if target.exists():
             shutil.rmtree(target)
