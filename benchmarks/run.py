@@ -226,18 +226,14 @@ class Run:
         count, unreadable = self.asking.write(out, task, kept, [stage.key, fingerprint(kept)])
         if distributed.is_main():
             model = self.model.describe(task, source, weights is not None)
+            video = {**decoder_info(), "frames": self.plan.model.frames}
             stage.finish(
                 seconds=time.monotonic() - started, sha256=sha256(out), count=count,
-                skipped=[*missing, *unreadable], model=model, video=self._video(),
+                skipped=[*missing, *unreadable], model=model, video=video if self.benchmark.media == "video" else None,
                 waited=self.asking.waited,
             )  # fmt: skip
         distributed.barrier()
         return out
-
-    def _video(self) -> dict[str, Any] | None:
-        if self.benchmark.media != "video":
-            return None
-        return {**decoder_info(), "frames": self.plan.model.frames}
 
     def score(self) -> ResultRecord:
         """The scoring stage: record.json out of predictions.jsonl. Needs no model."""
