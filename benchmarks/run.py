@@ -226,10 +226,11 @@ class Run:
         count, unreadable = self.asking.write(out, task, kept, [stage.key, fingerprint(kept)])
         if distributed.is_main():
             model = self.model.describe(task, source, weights is not None)
-            video = {**decoder_info(), "frames": self.plan.model.frames}
+            watched = self.benchmark.media == "video"
+            video = {**decoder_info(), "frames": self.plan.model.frames} if watched else None
             stage.finish(
                 seconds=time.monotonic() - started, sha256=sha256(out), count=count,
-                skipped=[*missing, *unreadable], model=model, video=video if self.benchmark.media == "video" else None,
+                skipped=[*missing, *unreadable], model=model, video=video,
                 waited=self.asking.waited,
             )  # fmt: skip
         distributed.barrier()
