@@ -3,42 +3,59 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from benchmarks.submission import KINDS
 from leaderboards.aggregate import FLAGS, flags_of, long_table, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
 from leaderboards.export import FORMATS
 from leaderboards.published import STATES, published_rows
-from x2vlm.cli.words import listed, split_words, take, whole
+from x2vlm.cli.arguments import parse
+from x2vlm.cli.values import home
+from x2vlm.config import LARGEST_SEED
 from x2vlm.errors import ConfigError, RecordError, unknown
+from x2vlm.settings import Setting, Settings
 
 if TYPE_CHECKING:
     from leaderboards.runs import Run
 
 
-def board(words: Sequence[str]) -> int:
+ALLOW = Setting("flags of records that are shown, marked", choices=tuple(FLAGS))
+STATES_SHOWN = Setting("states of published numbers that are shown", choices=tuple(STATES))
+SEED_OF_RESAMPLING = Setting("of resampling", least=0, most=LARGEST_SEED)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardArguments(Settings):
+    """Of x2vlm board."""
+
+    board: Annotated[str, Setting("name of the one to show; empty: all")] = ""
+    format: Annotated[str, Setting("of the tables", choices=tuple(FORMATS))] = "md"
+    allow: Annotated[tuple[str, ...], ALLOW] = ()
+    states: Annotated[tuple[str, ...], STATES_SHOWN] = STATES[:1]
+    out: Annotated[str, Setting("folder to write to; empty: print", form="path")] = ""
+
+
+def board(arguments: Sequence[str]) -> int:
     """Print the boards of some runs, or write them: x2vlm board RUNS… out=DIR."""
-    plain, settings = split_words(words)
-    take(settings, "board", "format", "allow", "states", "out")
-    kind = settings.get("format", "md")
-    if kind not in FORMATS:
-        raise ConfigError(unknown("format", kind, FORMATS))
-    allow = _allowed(settings)
+    plain, given = parse(BoardArguments, arguments)
+    kind, allow = given.format, given.allow
     records = read_records(_folders(plain))
-    tables = boards_of(records, allow, published_rows(_states(settings)))
-    if "board" in settings:
-        wanted = get_board(settings["board"])
+    tables = boards_of(records, allow, published_rows(given.states or STATES[:1]))
+    if given.board:
+        wanted = get_board(given.board)
         tables = [table for table in tables if table.board == wanted]
     if not tables:
         print("nothing to show: every record was refused, or fits no board", file=sys.stderr)
-    if "out" in settings:
+    if given.out:
         for table in tables:
-            print(write(table, kind, Path(settings["out"])))
+            print(write(table, kind, Path(given.out)))
     elif tables:
         print(_together([FORMATS[kind][1](table) for table in tables], kind))
-    if not tables or "out" in settings or kind in ("csv", "tex"):  # else the boards tell it
+    if not tables or given.out or kind in ("csv", "tex"):  # else the boards tell it
         for refusal in long_table(records, allow).refused:
             print(refusal, file=sys.stderr)
     return 0
@@ -55,17 +72,7 @@ def _together(texts: Sequence[str], kind: str) -> str:
 
 
 def _folders(words: Sequence[str]) -> list[Path]:
-    return [Path(word) for word in words or ["runs"]]
-
-
-def _allowed(settings: Mapping[str, str]) -> tuple[str, ...]:
-    """Flags of records that are shown marked."""
-    return listed(settings, "allow", "flag", FLAGS)
-
-
-def _states(settings: Mapping[str, str]) -> tuple[str, ...]:
-    """States of published numbers that are shown."""
-    return listed(settings, "states", "state of published numbers", STATES) or STATES[:1]
+    return [Path(home(word)) for word in words or ["runs"]]
 
 
 def write(table: BoardTable, kind: str, folder: Path) -> Path:
@@ -78,7 +85,17 @@ def write(table: BoardTable, kind: str, folder: Path) -> Path:
     return path
 
 
-def compare(words: Sequence[str]) -> int:
+@dataclass(frozen=True, slots=True)
+class CompareArguments(Settings):
+    """Of x2vlm compare."""
+
+    seed: Annotated[int, SEED_OF_RESAMPLING] = 0
+    out: Annotated[
+        str, Setting("folder for compare.md and flips.csv; empty: none", form="path")
+    ] = ""
+
+
+def compare(arguments: Sequence[str]) -> int:
     """Compare runs, or folders of runs, sample by sample: x2vlm compare A B."""
     from benchmarks.mini.home import data_root
     from leaderboards import compare as statistics
@@ -86,20 +103,19 @@ def compare(words: Sequence[str]) -> int:
     from leaderboards.runs import compare_runs, open_run
     from x2vlm.writing import write_atomically
 
-    plain, settings = split_words(words)
-    take(settings, "seed", "out")
+    plain, given = parse(CompareArguments, arguments)
     if len(plain) < 2:
         raise ConfigError("usage: x2vlm compare RUN RUN […]; each a run folder or a folder of runs")
-    paths = [find_records([Path(word)]) for word in plain]  # all there, before any is opened
+    paths = [find_records([path]) for path in _folders(plain)]  # all there, before any is opened
     groups = [[open_run(path, data_root) for path in group] for group in paths]
     names = [Path(word).as_posix() for word in plain]
     for line in _left_out(groups):
         print(line, file=sys.stderr)
-    found = compare_runs(groups, names, seed=whole(settings, "seed"))
+    found = compare_runs(groups, names, seed=given.seed)
     text = statistics.to_markdown(found)
     print(text)
-    if "out" in settings:
-        out = Path(settings["out"])
+    if given.out:
+        out = Path(given.out)
         for name, content in (("compare.md", text), ("flips.csv", statistics.flips_csv(found))):
             write_atomically(out / name, content)
             print(out / name)
@@ -122,17 +138,30 @@ def _left_out(groups: Sequence[Sequence[Run]]) -> list[str]:
     return list(told)
 
 
-def submit(words: Sequence[str]) -> int:
+@dataclass(frozen=True, slots=True)
+class SubmitArguments(Settings):
+    """Of x2vlm submit."""
+
+    name: Annotated[
+        str, Setting("of the method, in the file's name", form="name", required=True)
+    ] = "x2vlm"
+    out: Annotated[str, Setting("folder to write to; empty: the run's own", form="path")] = ""
+    kind: Annotated[str, Setting("of server; empty: the benchmark's", choices=("", *KINDS))] = ""
+    subset: Annotated[
+        str, Setting("in the name of a captioning file; empty: that of the split", form="name")
+    ] = ""
+
+
+def submit(arguments: Sequence[str]) -> int:
     """Write the official submission file of one run: x2vlm submit RUN [name=…] [out=DIR]."""
     from benchmarks.mini.home import data_root
-    from benchmarks.submission import KINDS, write_submission
+    from benchmarks.submission import write_submission
     from leaderboards.runs import open_run
 
-    plain, settings = split_words(words)
-    take(settings, "name", "out", "kind", "subset")
+    plain, given = parse(SubmitArguments, arguments)
     if len(plain) != 1:
         raise ConfigError("usage: x2vlm submit RUN [name=…] [out=DIR] [kind=nocaps] [subset=…]")
-    folder = Path(plain[0])
+    folder = Path(home(plain[0]))
     run = open_run(folder, data_root)
     flags = {flag: why for flag, why in flags_of(run.record).items() if flag != "dirty"}
     if flags:
@@ -141,12 +170,12 @@ def submit(words: Sequence[str]) -> int:
             "  to do: run it again without limit=, on_error=skip and cut files"
         )
     split = run.record.split
-    kind = settings.get("kind", "nocaps" if split.startswith("nocaps") else run.benchmark.name)
+    kind = given.kind or ("nocaps" if split.startswith("nocaps") else run.benchmark.name)
     if kind not in KINDS:
         raise ConfigError(unknown("submission kind", kind, KINDS))
-    out, name = Path(settings.get("out", folder)), settings.get("name", "x2vlm")
-    subset = settings.get("subset", "test2014" if split == "test2014" else "val2014")
-    print(write_submission(kind, run.samples, run.rows, out, name, subset=subset))
+    out = Path(given.out or folder)
+    subset = given.subset or ("test2014" if split == "test2014" else "val2014")
+    print(write_submission(kind, run.samples, run.rows, out, given.name, subset=subset))
     return 0
 
 
@@ -168,13 +197,22 @@ def difference(folders: Sequence[Path]) -> int:
     return 0
 
 
-def site(words: Sequence[str]) -> int:
+@dataclass(frozen=True, slots=True)
+class SiteArguments(Settings):
+    """Of x2vlm site."""
+
+    out: Annotated[str, Setting("folder to write to", form="path", required=True)] = "site"
+    allow: Annotated[tuple[str, ...], ALLOW] = ()
+    states: Annotated[tuple[str, ...], STATES_SHOWN] = STATES[:1]
+    gallery: Annotated[tuple[str, ...], Setting("folders of x2vlm explain", form="path")] = ()
+
+
+def site(arguments: Sequence[str]) -> int:
     """Write a static site of runs: x2vlm site [RUNS…] [out=DIR] [gallery=DIR,…] [allow=…]."""
-    plain, settings = split_words(words)
-    take(settings, "out", "allow", "states", "gallery")
-    gallery = [Path(folder) for folder in listed(settings, "gallery")]
-    out = Path(settings.get("out", "site"))
-    print(write_site(_folders(plain), out, _allowed(settings), gallery, _states(settings)))
+    plain, given = parse(SiteArguments, arguments)
+    gallery = [Path(folder) for folder in given.gallery]
+    states = given.states or STATES[:1]
+    print(write_site(_folders(plain), Path(given.out), given.allow, gallery, states))
     return 0
 
 
@@ -201,7 +239,16 @@ def write_site(
     return built.index
 
 
-def export(words: Sequence[str]) -> int:
+@dataclass(frozen=True, slots=True)
+class ExportArguments(Settings):
+    """Of x2vlm export."""
+
+    out: Annotated[str, Setting("folder to write to", form="path", required=True)] = "export"
+    name: Annotated[str, Setting("of the model, in its card", required=True)] = "x2vlm"
+    allow: Annotated[tuple[str, ...], ALLOW] = ()
+
+
+def export(arguments: Sequence[str]) -> int:
     """Write runs as others read them: lm-eval's results and samples, a model card's block."""
     from benchmarks.mini.home import data_root
     from leaderboards.aggregate import find_records
@@ -209,13 +256,11 @@ def export(words: Sequence[str]) -> int:
     from leaderboards.runs import open_run
     from x2vlm.writing import write_atomically
 
-    plain, settings = split_words(words)
-    take(settings, "out", "name", "allow")
-    out = Path(settings.get("out", "export"))
+    plain, given = parse(ExportArguments, arguments)
+    out = Path(given.out)
     runs = [open_run(path, data_root) for path in find_records(_folders(plain))]
     write_harness(runs, out)
-    records, name = [run.record for run in runs], settings.get("name", "x2vlm")
-    text, refused = model_index(records, name, _allowed(settings))
+    text, refused = model_index([run.record for run in runs], given.name, given.allow)
     write_atomically(out / "model-index.yaml", text)
     for refusal in refused:
         print(f"refused: {refusal}", file=sys.stderr)

@@ -5,18 +5,53 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import yaml
 
 from benchmarks.registry import NAMES
+from x2vlm.cli.arguments import no_words, parse
 from x2vlm.cli.compose import CONF
-from x2vlm.cli.jobs import Job, processes, run_jobs
+from x2vlm.cli.jobs import JOBS, Job, processes, run_jobs
+from x2vlm.config import DEVICE, OUT, SEED, wrong_device
 from x2vlm.errors import ConfigError, Error, unknown
+from x2vlm.settings import Problem, Setting, Settings
 
 PREFIX = "mini_"
 MODELS = ("tiny", "multilingual-tiny")
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteArguments(Settings):
+    """Of x2vlm eval-all."""
+
+    pretrain: Annotated[bool, Setting("make the tiny weights first, and use them")] = False
+    seed: Annotated[int, SEED] = 42
+    only: Annotated[tuple[str, ...], Setting("benchmarks of the suite; empty: all")] = ()
+    out: Annotated[str, OUT] = "runs"
+    jobs: Annotated[int | None, JOBS] = None
+    device: Annotated[str, DEVICE] = "auto"
+
+    def contradictions(self) -> Iterator[Problem]:
+        """A device that does not exist."""
+        yield from wrong_device(self.device)
+
+
+def eval_all(arguments: list[str]) -> int:
+    """x2vlm eval-all: the embedded suite."""
+    plain, given = parse(SuiteArguments, arguments)
+    no_words(plain)
+    return run_suite(
+        out=Path(given.out),
+        seed=given.seed,
+        only=given.only,
+        jobs=given.jobs,
+        device=given.device,
+        pretrain=given.pretrain,
+    )
 
 
 def suite_names() -> list[str]:
@@ -34,7 +69,7 @@ def _steps(name: str) -> int:
     return int(settings.get("train", {}).get("steps", 0))
 
 
-def eval_all(
+def run_suite(
     *,
     out: Path,
     seed: int = 42,
