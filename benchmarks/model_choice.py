@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from x2vlm.model.config import LARGEST_IMAGE, MOST_TOKENS, PRESETS, ModelConfig
-from x2vlm.settings import Problem, Setting, Settings
+from x2vlm.config import MAX_TOKENS
+from x2vlm.model.config import LARGEST_IMAGE, PRESETS, ModelConfig
+from x2vlm.ranges import Problem, Setting
+from x2vlm.settings import Settings
 
-MAX_TOKENS = Setting(
-    "longest text, its two special tokens included", "tokens", least=3, most=MOST_TOKENS
-)
 _DATA = re.compile(r"_(\d+[mb])(?=[_.]|$)", re.IGNORECASE)
 
 

@@ -22,7 +22,8 @@ from x2vlm.config import (
     wrong_device,
 )
 from x2vlm.errors import unknown
-from x2vlm.settings import Problem, Setting, Settings, SettingsError, is_name
+from x2vlm.ranges import Problem, Setting, is_name
+from x2vlm.settings import Settings, SettingsError
 
 PROTOCOLS = ("zero-shot", "fine-tuned", "few-shot", "translate-test", "transfer")
 """how a score can come about; a note may follow a colon ("fine-tuned:en"), a variant a plus"""

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from benchmarks.model_choice import MAX_TOKENS, too_long
-from x2vlm.config import DEVICE, MOST_STEPS, NAME, OUT, TrainConfig, wrong_device
+from benchmarks.model_choice import too_long
+from x2vlm.config import DEVICE, MAX_TOKENS, MOST_STEPS, NAME, OUT, TrainConfig, wrong_device
 from x2vlm.model.config import MOST_TOKENS, PRESETS, ModelConfig
-from x2vlm.settings import Problem, Setting, Settings
+from x2vlm.ranges import Problem, Setting
+from x2vlm.settings import Settings
 
 if TYPE_CHECKING:
     from x2vlm.data.text import Tokenizer

@@ -15,7 +15,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.pretrain import PretrainPlan, StreamConfig, first_model, pretrain
+from benchmarks.pretrain import first_model, pretrain
+from benchmarks.pretrain_plan import PretrainPlan, StreamConfig
 from tests import pretraining_world as world
 from tests.test_towers import beit, public
 from x2vlm.cli.compose import compose, pretrain_plan

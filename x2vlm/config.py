@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from x2vlm.errors import unknown
-from x2vlm.settings import Problem, Setting, Settings
+from x2vlm.model.config import MOST_TOKENS
+from x2vlm.ranges import Problem, Setting
+from x2vlm.settings import Settings
 
 Precision = Literal["float32", "bfloat16", "float16"]
 MOST_STEPS = 10**9
@@ -24,6 +26,9 @@ NAME = Setting(
     "of the folder below out; empty: made of the other settings", form="name", key="name"
 )
 DEVICE = Setting("auto, cpu, cuda, cuda:1, xpu, mps", required=True, key="device")
+MAX_TOKENS = Setting(
+    "longest text, its two special tokens included", "tokens", least=3, most=MOST_TOKENS
+)
 _DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d{1,3})?")
 
 

@@ -71,7 +71,11 @@ def close(name: str, known: Iterable[str]) -> list[str]:
     names = sorted(known)
     begun = [one for one in names if len(name) > 2 and one.startswith(name)]
     ended = [one for one in names if one.endswith(f".{name}")]
-    return (begun or ended)[:3] or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if begun or ended:
+        return (begun or ended)[:3]
+    found = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    likeness = [difflib.SequenceMatcher(None, one, name).ratio() for one in found]
+    return [one for one, like in zip(found, likeness, strict=True) if like > likeness[0] - 0.1]
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

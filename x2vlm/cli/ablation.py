@@ -22,7 +22,8 @@ from x2vlm.config import (
     wrong_device,
 )
 from x2vlm.errors import unknown
-from x2vlm.settings import Problem, Setting, Settings, is_name
+from x2vlm.ranges import Problem, Setting, is_name
+from x2vlm.settings import Settings
 from x2vlm.writing import write_atomically
 
 SHOWN = ("dirty", "limited")

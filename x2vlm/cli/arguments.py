@@ -10,7 +10,8 @@ from typing import Any, TypeVar, get_origin
 
 from x2vlm.cli.values import ANYTHING, is_there, read_value
 from x2vlm.errors import close, unknown
-from x2vlm.settings import Problem, SettingField, Settings, SettingsError, described
+from x2vlm.ranges import Problem, SettingField
+from x2vlm.settings import Settings, SettingsError, described
 
 S = TypeVar("S", bound=Settings)
 _KEY = re.compile(r"([A-Za-z_][^\s=/\\]*)=")

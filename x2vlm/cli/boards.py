@@ -17,7 +17,8 @@ from x2vlm.cli.arguments import parse
 from x2vlm.cli.values import home
 from x2vlm.config import LARGEST_SEED
 from x2vlm.errors import ConfigError, RecordError, unknown
-from x2vlm.settings import Setting, Settings
+from x2vlm.ranges import Setting
+from x2vlm.settings import Settings
 
 if TYPE_CHECKING:
     from leaderboards.runs import Run

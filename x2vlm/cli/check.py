@@ -8,7 +8,8 @@ from typing import Any
 from benchmarks.plan import Plan
 from x2vlm.cli.compose import collect, plan, pretrain_plan, sweep
 from x2vlm.errors import ConfigError
-from x2vlm.settings import Problem, Settings, SettingsError
+from x2vlm.ranges import Problem
+from x2vlm.settings import Settings, SettingsError
 
 
 def checked(arguments: Sequence[str]) -> tuple[dict[str, Any], Settings]:
@@ -69,14 +70,12 @@ def _plan_of(tree: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Settings]
 def _check_options(chosen: Plan) -> None:
     """SettingsError for options that the task or the metric does not have."""
     from benchmarks.score import check_scoring
+    from x2vlm.tasks import check_options
 
     benchmark = chosen.value()
     try:
         check_scoring(benchmark, chosen.scoring)
-        if chosen.options:  # the tasks' modules load torch: only where there is something to check
-            from x2vlm.tasks import check_options, task_class
-
-            check_options(task_class(benchmark.task), dict(chosen.options))
+        check_options(benchmark.task, chosen.options)
     except SettingsError:
         raise
     except ConfigError as error:

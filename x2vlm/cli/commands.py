@@ -22,7 +22,8 @@ from x2vlm.cli.launcher import queue
 from x2vlm.cli.values import home
 from x2vlm.errors import ConfigError, Error
 from x2vlm.model.config import LARGEST_IMAGE
-from x2vlm.settings import Setting, Settings
+from x2vlm.ranges import Setting
+from x2vlm.settings import Settings
 
 # -- runs ------------------------------------------------------------------------------------
 

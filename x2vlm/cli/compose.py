@@ -19,7 +19,8 @@ from x2vlm.cli.arguments import likely, split, stray, unknown_key
 from x2vlm.cli.keys import GROUPS, OF_BENCHMARK, all_names, setting_of, table
 from x2vlm.cli.values import alternatives, home, read_value
 from x2vlm.errors import ConfigError, unknown
-from x2vlm.settings import Problem, SettingsError
+from x2vlm.ranges import Problem
+from x2vlm.settings import SettingsError
 
 CONF = Path(__file__).resolve().parents[2] / "benchmarks" / "conf"
 OPTIONAL = ("experiment", "debug")

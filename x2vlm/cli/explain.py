@@ -12,7 +12,8 @@ from x2vlm.cli.values import home
 from x2vlm.config import DEVICE, wrong_device
 from x2vlm.errors import ConfigError
 from x2vlm.model.config import PRESETS
-from x2vlm.settings import Problem, Setting, Settings
+from x2vlm.ranges import Problem, Setting
+from x2vlm.settings import Settings
 
 if TYPE_CHECKING:
     from x2vlm.api import Pretrained

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from x2vlm.settings import Setting
+from x2vlm.ranges import Setting
 
 JOBS = Setting(
     "processes at a time; null: one per core, at most four, and one on a GPU",

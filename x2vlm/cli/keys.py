@@ -14,7 +14,9 @@ from benchmarks.pretrain_plan import PretrainPlan
 from x2vlm.cli.arguments import member
 from x2vlm.cli.launcher import LAUNCHERS
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
-from x2vlm.settings import Setting, SettingField, Settings, described
+from x2vlm.ranges import Setting, SettingField
+from x2vlm.settings import Settings, described
+from x2vlm.tasks.options import OPTIONS
 
 GROUPS = ("benchmark", "experiment", "model", "debug", "train", "predict")
 """folders of the tree, chosen from by GROUP=NAME"""
@@ -54,15 +56,25 @@ def table() -> dict[str, SettingField]:
 
 def all_names() -> list[str]:
     """The keys to choose from, for messages about one that does not exist."""
-    return [*GROUPS, *(key for key in table() if not key.startswith("benchmark."))]
+    inner = [key for key in table() if not key.startswith("benchmark.")]
+    return [*GROUPS, *inner, *_options()]
 
 
 def setting_of(key: str) -> SettingField | None:
     """The setting that a key names, or the entry of an open mapping such as file.ROLE; None when
     there is none."""
+    if key.startswith("options."):
+        return _options().get(key)
     if key.startswith("ablation."):
         return _of_rows(key, _ablation(), "ablation.variants.")
     return _of_rows(key, table(), "pretrain.streams.")
+
+
+@functools.cache
+def _options() -> dict[str, SettingField]:
+    """The options of all tasks; one that may be null in some task is read so in all."""
+    found = [option for kind in OPTIONS.values() for option in described(kind)]
+    return {option.key: option for option in sorted(found, key=lambda option: option.optional)}
 
 
 def _ablation() -> dict[str, SettingField]:
@@ -72,7 +84,7 @@ def _ablation() -> dict[str, SettingField]:
 
 
 def _of_rows(key: str, known: Mapping[str, SettingField], rows: str) -> SettingField | None:
-    """A setting among `known`, an entry of one, or a setting of a row ("pretrain.streams.NAME.X")."""
+    """One of `known`, an entry of one, or a setting of a row ("pretrain.streams.NAME.X")."""
     if key in known:
         return known[key]
     if key.startswith(rows):

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from benchmarks.record import json_ready
 from x2vlm.cli.arguments import no_words, parse
 from x2vlm.errors import ConfigError, unknown
-from x2vlm.settings import Setting, Settings
+from x2vlm.ranges import Setting
+from x2vlm.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from x2vlm.cli.compose import CONF
 from x2vlm.cli.jobs import JOBS, Job, processes, run_jobs
 from x2vlm.config import DEVICE, OUT, SEED, wrong_device
 from x2vlm.errors import ConfigError, Error, unknown
-from x2vlm.settings import Problem, Setting, Settings
+from x2vlm.ranges import Problem, Setting
+from x2vlm.settings import Settings
 
 PREFIX = "mini_"
 MODELS = ("tiny", "multilingual-tiny")

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from x2vlm.settings import Setting, SettingField, Settings
+from x2vlm.ranges import Setting, SettingField
+from x2vlm.settings import Settings
 
 ANYTHING = SettingField("", "", Any, True, Setting("of no declared type"), None)
 _CLOSING = {"[": "]", "{": "}", "(": ")"}

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from x2vlm.errors import ConfigError, unknown
-from x2vlm.settings import Problem, Setting, Settings
+from x2vlm.ranges import Problem, Setting
+from x2vlm.settings import Settings
 
 TASK_HEADS: dict[str, tuple[str, ...]] = {
     "pretraining": ("contrastive", "matching", "box", "mlm"),
