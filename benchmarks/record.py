@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
@@ -15,7 +14,7 @@ from typing import Any
 
 from benchmarks.metrics.stats import Measure, Scores
 from x2vlm.errors import RecordError
-from x2vlm.writing import write_atomically
+from x2vlm.writing import write_json
 
 SCHEMA = 1
 PACKAGES = ("x2vlm", "torch", "transformers", "datasets", "pycocoevalcap", "pandas", "hydra-core",
@@ -30,7 +29,7 @@ class ResultRecord:
     "translate-test", …, with "+crop" and the like for variants); boards never mix two in one
     column. metrics: name -> Measure. limit: n records were asked for on purpose (None: all).
     skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
-    "weights_sha256", "checkpoint", "pretraining"}. revision: {"commit", "dirty"}.
+    "weights_sha256", "checkpoint", "pretraining"}. revision: of `x2vlm.provenance`.
     predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world, "official" for
     files of its release, "own" for a user's own data. lower_is_better: the metrics of which less
     is better, such as ranks.
@@ -97,7 +96,7 @@ class ResultRecord:
 
     def write(self, path: Path) -> None:
         """Write beside and rename, so that a reader never sees half a record."""
-        write_atomically(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+        write_json(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> ResultRecord:
@@ -119,24 +118,6 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def revision() -> dict[str, Any]:
-    """Commit of the checkout this package runs from, and whether tracked files differ from it."""
-    here = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "-uno")),
-        }
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
 
 
 def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:

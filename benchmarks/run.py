@@ -19,7 +19,7 @@ from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root, floor_of
 from benchmarks.plan import Plan
-from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
+from benchmarks.record import ResultRecord, hardware, packages, sha256
 from benchmarks.records import fingerprint, load_records, missing_languages
 from benchmarks.score import class_names, score_split
 from benchmarks.stages import Stage
@@ -29,6 +29,7 @@ from x2vlm.config import TrainConfig
 from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
 from x2vlm.model import checkpoint
+from x2vlm.provenance import revision
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
 from x2vlm.train.trainer import TrainResult, train
@@ -289,6 +290,7 @@ def _without(records: Sequence[Record], skipped: Iterable[Mapping[str, str]]) ->
 
 def run(plan: Plan) -> ResultRecord:
     """All stages of one plan; finished ones are reused. Returns the record (also in the folder)."""
+    revision()  # of the code that runs: it may be edited while the run trains
     work = Run(plan, data_root(plan))
     work.check()
     weights = work.train()

@@ -10,6 +10,7 @@ from typing import Any, get_origin
 
 import pytest
 
+from benchmarks.mini.suite import write_world
 from tests.test_settings import CLASSES, NEEDED
 from x2vlm.cli import main
 from x2vlm.cli.arguments import parse
@@ -77,7 +78,9 @@ def test_paths_reach_the_plan_as_they_are_written(ugly: str) -> None:
         assert plan(compose([f"name={ugly}", f"model.pretraining={ugly}"])).name == ugly
 
 
-@pytest.mark.parametrize(("kind", "field"), COMMAND_PATHS, ids=str)
+@pytest.mark.parametrize(
+    ("kind", "field"), COMMAND_PATHS, ids=[f"{k.__name__}.{f.name}" for k, f in COMMAND_PATHS]
+)
 def test_paths_of_every_command_are_taken_literally(
     kind: type[Settings], field: SettingField, tmp_path: Path
 ) -> None:
@@ -91,7 +94,7 @@ def test_paths_of_every_command_are_taken_literally(
         value = value["role"] if isinstance(value, Mapping) else value
         assert value == ((str(path),) if get_origin(field.kind) is tuple else str(path))
         assert words == []
-        assert parse(kind, [*needed, str(path)])[0] == [str(path)]
+        assert parse(kind, [*needed, f"{key}={path}", str(path)])[0] == [str(path)]
 
 
 @pytest.mark.parametrize("key", PATHS)
@@ -151,11 +154,11 @@ def test_the_type_of_a_setting_decides_how_its_text_is_read(
 
 
 def test_one_ugly_folder_goes_through_a_run_and_the_commands_about_it(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ugly = tmp_path / ALL
     ugly.mkdir()
-    (ugly / "data").symlink_to(world)
+    write_world(ugly / "data", scale=0.02, parts=["refcoco"])
     weights = ugly / "epoch=3-step=100.safetensors"
     shutil.copy(ASSETS / "tiny.safetensors", weights)
     out = ugly / "out"

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.plan import Plan
 from x2vlm.cli.compose import collect, plan, pretrain_plan, sweep
+from x2vlm.cli.keys import Place
 from x2vlm.errors import ConfigError
 from x2vlm.ranges import Problem
 from x2vlm.settings import Settings, SettingsError
@@ -22,6 +23,7 @@ def checked(arguments: Sequence[str]) -> tuple[dict[str, Any], Settings]:
     tree, problems = collect(arguments)
     made: Settings | None = None
     try:
+        Place.from_dict({name: tree[name] for name in ("launcher", "cluster")})
         made = _plan_of(tree)(tree)
         if isinstance(made, Plan):
             made.check_names()

@@ -179,7 +179,9 @@ def plan(tree: Mapping[str, Any]) -> Plan:
     own = set(OF_BENCHMARK)
     values: dict[str, Any] = {k: benchmark[k] for k in own if benchmark.get(k) is not None}
     values.update({k: tree[k] for k in own - {"options"} if tree.get(k)})
-    values["options"] = {**values.get("options", {}), **(tree.get("options") or {})}
+    options = [values.get("options", {}), tree["options"] or {}]
+    wrong = [one for one in options if not isinstance(one, Mapping)]  # named by the check of Plan
+    values["options"] = wrong[0] if wrong else {**options[0], **options[1]}
     data = {name: tree[name] for name in ("on_error", "limit")}
     return Plan.from_dict(
         {
