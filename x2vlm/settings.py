@@ -17,6 +17,9 @@ from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin, 
 from x2vlm.errors import ConfigError, unknown
 from x2vlm.ranges import Problem, Setting, SettingField, shown
 
+_DESCRIBED: dict[type, tuple[SettingField, ...]] = {}
+"""what `described` found, for resolving annotations takes long"""
+
 
 class SettingsError(ConfigError):
     """One or more settings are unknown, of the wrong kind, out of range, or contradict others."""
@@ -24,6 +27,9 @@ class SettingsError(ConfigError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
         super().__init__("\n".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[type[SettingsError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)  # as worker processes hand it over
 
 
 class Settings:
@@ -70,9 +76,14 @@ class Settings:
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
 
-@functools.cache
 def described(cls: type[Settings]) -> tuple[SettingField, ...]:
     """The fields of a class of settings. TypeError for one that does not say what it means."""
+    if cls not in _DESCRIBED:
+        _DESCRIBED[cls] = _describe(cls)
+    return _DESCRIBED[cls]
+
+
+def _describe(cls: type[Settings]) -> tuple[SettingField, ...]:
     hints = get_type_hints(cls, include_extras=True)
     found = []
     for field in fields(cls):  # type: ignore[arg-type]
