@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from benchmarks.files import Files
 from benchmarks.metrics.stats import Scores
 from x2vlm.errors import ConfigError, unknown
+from x2vlm.ranges import is_name
 from x2vlm.types import Prediction, Record
 
 Role = Literal["train", "validation", "test"]
@@ -89,6 +90,8 @@ class Benchmark:
     access: str = ""
 
     def __post_init__(self) -> None:
+        if not is_name(self.name):
+            raise ConfigError(f"a benchmark's name becomes part of a folder's, got {self.name!r}")
         for name in ("splits", "chance", "options"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 
 Part = Literal["decides", "trains", "elsewhere", "seed", "nothing", "section"]

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
+from benchmarks.model_choice import ModelChoice
 from benchmarks.registry import OWN_NAMES, is_own, look_up
-from x2vlm.config import DataConfig, PredictConfig, Settings, TrainConfig
-from x2vlm.errors import ConfigError, unknown
+from x2vlm.config import (
+    DEVICE,
+    NAME,
+    OUT,
+    SEED,
+    DataConfig,
+    PredictConfig,
+    TrainConfig,
+    wrong_device,
+)
+from x2vlm.errors import unknown
+from x2vlm.ranges import Problem, Setting, is_name
+from x2vlm.settings import Settings, SettingsError
 
 PROTOCOLS = ("zero-shot", "fine-tuned", "few-shot", "translate-test", "transfer")
 """how a score can come about; a note may follow a colon ("fine-tuned:en"), a variant a plus"""
@@ -24,97 +35,83 @@ VARIANTS = {
     ("scoring", "variant", "always"): "scorer-always",
 }
 """settings that make another protocol, and what the record calls it: boards never mix two"""
-_DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
-_DATA = re.compile(r"_(\d+[mb])(?=[_.]|$)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice(Settings):
-    """Which model, and where its weights come from."""
-
-    name: str = "tiny"
-    """preset: see `x2vlm list`"""
-    checkpoint: str = ""
-    """our .safetensors, a run folder, an official .th; empty: those shipped with the preset"""
-    shipped: str = ""
-    """folder with NAME.safetensors of the presets that ship with weights; empty: in the package"""
-    random: bool = False
-    """start from random weights, on purpose"""
-    image_size: int | None = None
-    """pixels; None: the checkpoint's own. Position tables are resized"""
-    frames: int = 3
-    """frames taken from a video"""
-    temporal_positions: bool = True
-    """learned positions of the frames; off: their plain mean"""
-    tokenizer: str = ""
-    """name or path; empty: the one inside the checkpoint"""
-    max_tokens: int = 40
-    """longest text, special tokens included"""
-    pretraining: str = ""
-    """what the weights were pre-trained on ("4M", "1B"), for the table and to find the paper's
-    number; empty: read off an official checkpoint's name (x2vlm_base_1b.th)"""
-    label: str = ""
-    """what tables call this model beside its name, to tell it from others of that name"""
-    seeded: bool = False
-    """the weights were trained with this run's seed, too (`x2vlm reproduce` and an ablation do so):
-    runs whose weights were made in one way, by the note beside them, are seeds of one another"""
-
-    @property
-    def pretrained_on(self) -> str:
-        """`pretraining`, or what the name of the checkpoint says; "" when neither does."""
-        found = _DATA.search(Path(self.checkpoint).name)
-        return self.pretraining or (found[1].upper() if found else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan(Settings):
     """Everything that decides a result, apart from code and data."""
 
-    benchmark: str
-    model: ModelChoice
-    data: DataConfig
-    train: TrainConfig
-    predict: PredictConfig
-    protocol: str = "auto"
-    """auto, or one of PROTOCOLS, of which fine-tuned and few-shot train first. "evaluate": the
-    checkpoint is fine-tuned already, and the record says fine-tuned; "evaluate:few-shot:48": it
-    was made under that protocol"""
-    split: str = ""
-    """evaluated split; empty: the first test split whose answers are public, else validation"""
-    train_split: str = ""
-    """empty: the first training split"""
-    languages: tuple[str, ...] = ()
-    """evaluated languages; empty: all"""
-    train_languages: tuple[str, ...] = ()
-    """empty: the first language of the benchmark"""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """options of the task, over the benchmark's own"""
-    scoring: Mapping[str, Any] = field(default_factory=dict)
-    """options of the metric, such as variant: x2vlm for VQA (metrics/answers.py)"""
-    floor: float | None = None
-    """the headline this run is expected to reach; a table marks a miss"""
-    seed: int = 42
-    out: str = "runs"
-    name: str = ""
-    device: str = "auto"
+    benchmark: Annotated[
+        str, Setting("name (x2vlm list), FORMAT:NAME or FILE.py:NAME", required=True)
+    ]
+    model: Annotated[ModelChoice, Setting("which model")]
+    data: Annotated[DataConfig, Setting("which data")]
+    train: Annotated[TrainConfig, Setting("how it is trained")]
+    predict: Annotated[PredictConfig, Setting("how predictions are made")]
+    protocol: Annotated[
+        str,
+        Setting(
+            'auto, or one of PROTOCOLS, of which fine-tuned and few-shot train first. "evaluate": '
+            'the checkpoint is fine-tuned already, and the record says fine-tuned; "evaluate:'
+            'few-shot:48": it was made under that protocol',
+            required=True,
+        ),
+    ] = "auto"
+    split: Annotated[
+        str,
+        Setting(
+            "evaluated split; empty: the first test split whose answers are public, else validation"
+        ),
+    ] = ""
+    train_split: Annotated[str, Setting("empty: the first training split")] = ""
+    languages: Annotated[tuple[str, ...], Setting("evaluated languages; empty: all")] = ()
+    train_languages: Annotated[
+        tuple[str, ...], Setting("empty: the first language of the benchmark")
+    ] = ()
+    options: Annotated[
+        Mapping[str, Any], Setting("options of the task, over the benchmark's own")
+    ] = field(default_factory=dict)
+    scoring: Annotated[
+        Mapping[str, Any],
+        Setting(
+            "options of the metric, such as variant: x2vlm for VQA (benchmarks/metrics/answers.py)"
+        ),
+    ] = field(default_factory=dict)
+    floor: Annotated[
+        float | None,
+        Setting(
+            "the headline this run is expected to reach; a table marks a miss",
+            "the headline's",
+            least=0,
+            most=1000,
+        ),
+    ] = None
+    seed: Annotated[int, SEED] = 42
+    out: Annotated[str, OUT] = "runs"
+    name: Annotated[str, NAME] = ""
+    device: Annotated[str, DEVICE] = "auto"
 
-    def __post_init__(self) -> None:
+    def contradictions(self) -> Iterator[Problem]:
+        """Problems of fields with one another, and texts of more than one part."""
         if self.benchmark.partition(":")[0] in OWN_NAMES and not self.data.root:
-            raise ConfigError(
+            yield Problem(
+                "",
                 f"benchmark={self.benchmark} is for data of your own: which?\n"
                 "  to do: data=DIR, a folder with train.jsonl and test.jsonl "
-                "(docs/your-own-data.md)"
+                "(docs/your-own-data.md)",
             )
-        if not _DEVICE.fullmatch(self.device):
-            raise ConfigError(
-                unknown("device", self.device, ("auto", "cpu", "cuda", "cuda:1", "mps"))
-            )
+        yield from wrong_device(self.device)
         known: tuple[str, ...] = ("auto", "evaluate", *PROTOCOLS)
         name, _, note = self.protocol.partition(":")
         if name == "evaluate" and note:
             known, name = PROTOCOLS, note.partition(":")[0]
         if name.partition("+")[0] not in known:
-            raise ConfigError(unknown("protocol", name, known))
+            yield Problem("", unknown("protocol", name, known))
+        elif not is_name(self.protocol):
+            yield Problem(
+                "protocol",
+                f"becomes part of a folder's name: its note must be a plain name, got {note!r}",
+            )
 
     @property
     def trains(self) -> bool:
@@ -166,6 +163,28 @@ class Plan(Settings):
         if self.data.limit is not None:
             parts.append(f"limit{self.data.limit}")
         return Path(self.out) / (self.name or "-".join(parts))
+
+    def check_names(self) -> None:
+        """SettingsError for splits and languages that the benchmark does not have."""
+        benchmark = self.value()
+        splits = ("split", self.split), ("train_split", self.train_split)
+        problems = [
+            Problem(key, f"must be a split of the benchmark: {unknown('split', name, known)}")
+            for key, name in splits
+            if name and name not in (known := benchmark.splits)
+        ]
+        if not problems:
+            evaluated = benchmark.splits[self.test_split()].languages or benchmark.languages
+            trained = benchmark.languages
+            given = [("languages", name, evaluated) for name in self.languages]
+            given += [("train_languages", name, trained) for name in self.train_languages]
+            problems += [
+                Problem(key, f"must be of {benchmark.name}: {unknown('language', name, known)}")
+                for key, name, known in given
+                if name not in known
+            ]
+        if problems:
+            raise SettingsError(problems)
 
     def training_languages(self) -> tuple[str, ...]:
         """The languages to train on: those named, else the first of the benchmark."""

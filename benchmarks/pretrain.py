@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.pretrain_plan import PretrainPlan
 from benchmarks.pretrain_streams import part_of
 from benchmarks.record import hardware, json_ready, packages, sha256
 from benchmarks.record_fields import PRETRAINED
 from benchmarks.weights import device_name
 from x2vlm import distributed, plain
-from x2vlm.config import Settings, TrainConfig
 from x2vlm.data.text import Tokenizer, load_tokenizer
 from x2vlm.errors import ConfigError, RecordError
 from x2vlm.model import checkpoint
-from x2vlm.model.config import PRESETS, ModelConfig
+from x2vlm.model.config import ModelConfig
 from x2vlm.model.fit import fit
 from x2vlm.model.initialise import directional_positions
 from x2vlm.model.towers import init_towers
@@ -35,123 +34,13 @@ from x2vlm.writing import write_json
 log = logging.getLogger("x2vlm")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamConfig(Settings):
-    """One stream of a pre-training mixture."""
-
-    kind: str
-    """image, region, video, question or parallel"""
-    path: str
-    """glob of its shards below the data folder"""
-    batch_size: int
-    """rows (images, not concepts) per step over all processes"""
-    weight: float = 1.0
-    """factor of its kind's losses"""
-    choice: str = ""
-    """streams that name the same one take turns, in the ratio of their shares"""
-    share: float = 1.0
-    """of a choice's turns; where all add up to less than 1, the other steps have none of them"""
-    start: int = 0
-    """step from which the stream takes part; until then its rivals have its turns"""
-    matching: bool = True
-    """off for noisy data"""
-    align: bool = True
-    """off for regions that are located only, a fraction of the work"""
-    fuse: bool = True
-    """off for what is told apart only (the contrastive loss), a fraction of the work"""
-    max_concepts: int = 0
-    """most concepts of a region batch; 0: no limit"""
-    language: str | None = None
-    """of captions by language; None draws one"""
-    max_tokens: int = 0
-    """longest text of this stream; 0: the plan's"""
-    max_masks: int = 0
-    """most masked tokens of a text of this stream; 0: the plan's"""
-    workers: int = 1
-    max_bad: float = 0.01
-    """share of unusable rows above which training stops"""
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainPlan(Settings):
-    """One pre-training run."""
-
-    model: str
-    train: TrainConfig
-    streams: Mapping[str, StreamConfig]
-    tokenizer: str = ""
-    """name or path; empty: the preset's own, which ships with the package"""
-    data: str = ""
-    """folder of the shards; empty: the embedded world"""
-    max_tokens: int = 40
-    mask_probability: float = 0.5
-    max_masks: int = 12
-    whole_words: bool = True
-    """mask all tokens of a word together; official CCLM masks single tokens"""
-    max_regions: int = 5
-    """concepts of one image, its caption included"""
-    crop: float = 0.2
-    """smallest share of an image's area that a random crop keeps"""
-    cropped_regions: float = 1.0
-    """share of the images of region streams that are cropped around one of their regions"""
-    augment: bool = True
-    """RandAugment; off where colours are what the texts are about"""
-    flip: bool = True
-    """mirror images at random unless their text says left or right, in English: off for texts in
-    other languages that say where things are"""
-    matching_until: int = 0
-    """step from which matching is left out; 0: never"""
-    loss_weights: Mapping[str, float] = field(default_factory=dict)
-    """factors of single losses, such as {"region_box": 5}; the others weigh 1"""
-    localise: bool = True
-    align_regions: bool = True
-    init: str = ""
-    """checkpoint to go on from (ours or official), strictly; for a multilingual model it may be a
-    monolingual one, which gives all but the text encoder"""
-    init_vision: str = ""
-    """BEiT-v2, official .pth"""
-    init_text: str = ""
-    """BERT, or for a multilingual model XLM-R: a state dict of Hugging Face (.bin, .safetensors)"""
-    directional: bool = False
-    """start the first block's position table with a direction per head (from scratch only)"""
-    frames: int = 3
-    temporal_positions: bool = True
-    """learned ones, in models that see videos"""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1"""
-    out: str = "runs"
-    name: str = ""
-
-    def used_streams(self) -> dict[str, StreamConfig]:
-        """The streams that give a loss: regions neither aligned nor located are left out. The
-        others do not wait for steps that the streams left out would have had alone."""
-        used = {
-            name: stream
-            for name, stream in self.streams.items()
-            if stream.kind != "region"
-            or (self.localise and stream.fuse)
-            or (self.align_regions and stream.align)
-        }
-        first = min((stream.start for stream in used.values()), default=0)
-        return {name: replace(stream, start=stream.start - first) for name, stream in used.items()}
-
-    def shape(self, tokenizer: Tokenizer) -> ModelConfig:
-        """The model to train: the preset, for this tokenizer and these streams."""
-        preset = PRESETS[self.model]
-        words = max(preset.text.vocabulary, tokenizer.vocabulary)
-        videos = any(stream.kind == "video" for stream in self.streams.values())
-        frames = self.frames if videos and self.temporal_positions else 0
-        return replace(preset, frames=frames, text=replace(preset.text, vocabulary=words))
-
-
 def pretrain(plan: PretrainPlan) -> Path:
     """Train, then write OUT/NAME.safetensors and OUT/NAME.json; resumes in OUT/NAME/.
 
     Returns the weights file; at once when it was made by the same plan. Raises ConfigError for
     settings that make no sense, DataError for missing shards.
     """
-    if plan.model not in PRESETS or plan.train.steps is None:
-        raise ConfigError("pre-training needs a preset as model and train.steps (not train.epochs)")
+    assert plan.train.steps is not None  # checked by the plan
     name = plan.name or plan.model
     folder, out = Path(plan.out) / name, Path(plan.out) / f"{name}.safetensors"
     if _made(plan, out):
@@ -190,8 +79,6 @@ def first_model(plan: PretrainPlan, config: ModelConfig) -> X2VLM:
 
     Raises CheckpointError for weights that do not fit, ConfigError for two sources of one part.
     """
-    if bool(plan.init) + bool(plan.init_vision) + plan.directional > 1:
-        raise ConfigError("init, init_vision and directional all fill the vision encoder: keep one")
     given = checkpoint.load_any(plan.init).model if plan.init else None
     if given is not None and given.config.multilingual == config.multilingual:
         if plan.init_text:
@@ -239,10 +126,9 @@ def _about(plan: PretrainPlan) -> dict[str, Any]:
 def _decisive(plan: Mapping[str, Any]) -> Any:
     """A plan as plain values, without what only says where it is computed. Settings that came later
     than the plan have their defaults, under which it was made."""
-    streams = {name: StreamConfig.from_dict(row) for name, row in plan["streams"].items()}
-    train = replace(TrainConfig.from_dict(plan["train"]), shard=False)
-    whole = {**plan, "streams": streams, "train": train, "device": ""}
-    return json_ready(PretrainPlan.from_dict(whole))
+    whole = json_ready(PretrainPlan.from_dict(plan, recorded=True))
+    del whole["device"], whole["train"]["shard"]
+    return whole
 
 
 def _write(

@@ -17,7 +17,7 @@ from x2vlm.tasks.pretraining_data import Collate
 from x2vlm.train.mixed import Part
 
 if TYPE_CHECKING:
-    from benchmarks.pretrain import PretrainPlan, StreamConfig
+    from benchmarks.pretrain_plan import PretrainPlan, StreamConfig
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.config import ModelConfig
 

@@ -60,13 +60,13 @@ def _score(
 ) -> Scores:
     if benchmark.task == "classification":
         joined = numbered(joined, labels)
-    _check_options(benchmark, options)
+    check_scoring(benchmark, options)
     if limited:
         options["limited"] = True
     return benchmark.score(records, joined, **options)
 
 
-def _check_options(benchmark: Benchmark, options: Mapping[str, Any]) -> None:
+def check_scoring(benchmark: Benchmark, options: Mapping[str, Any]) -> None:
     """ConfigError for an option the metric does not have (one that takes **_ ignores the rest)."""
     parameters = inspect.signature(benchmark.score).parameters
     if "_" not in parameters:

@@ -14,7 +14,7 @@ from benchmarks.base import Benchmark
 from benchmarks.metrics.attributes import average_precision, by_box
 from benchmarks.metrics.stats import clusters, resamples
 from benchmarks.per_sample import SampleScores, per_sample
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.plan import Plan
 from benchmarks.recompute import hash_fault, metrics_fault, remember, remembered
 from benchmarks.record import ResultRecord
 from benchmarks.records import load_records, without
@@ -22,7 +22,6 @@ from benchmarks.score import numbered
 from leaderboards.aggregate import find_records
 from leaderboards.compare import Comparison, bootstrap_p, compare_scores, with_holm
 from leaderboards.row_names import names_of
-from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 from x2vlm.errors import ConfigError, Error, PredictionError, RecordError
 from x2vlm.types import Prediction, Record
 
@@ -163,13 +162,10 @@ def unaltered(runs: Sequence[Run]) -> Sequence[Run]:
 def plan_of(record: ResultRecord) -> Plan:
     """The plan a record was made by, from its resolved settings. RecordError when this version does
     not know them, or its benchmark is code that the user has not named."""
-    config = dict(record.config)
     try:
-        config["model"] = ModelChoice.from_dict(config.get("model", {}))
-        config["data"] = DataConfig.from_dict(config.get("data", {}))
-        config["train"] = TrainConfig.from_dict(config.get("train", {}))
-        config["predict"] = PredictConfig.from_dict(config.get("predict", {}))
-        plan = Plan.from_dict(config)
+        plan = Plan.from_dict(
+            {"model": {}, "data": {}, "train": {}, "predict": {}, **record.config}, recorded=True
+        )
     except ConfigError as error:
         raise RecordError(
             f"{record.path or 'record'}: its settings are not those of this version: {error}\n"

@@ -23,7 +23,8 @@ from unittest import mock
 import torch
 
 from benchmarks.asking import Asking
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.predictions import stream
 from benchmarks.registry import get
 from benchmarks.score import score_split

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.deciding import SECTIONS, SETTINGS
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord
 from leaderboards.aggregate import long_table, over_seeds
 from tests.synthetic_runs import make_record

@@ -14,7 +14,8 @@ import pytest
 
 from benchmarks.asking import Asking, unfinished
 from benchmarks.base import Benchmark
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.predictions import read, stream
 from benchmarks.score import score_split
 from tests import processes, synthetic_runs

@@ -10,7 +10,8 @@ from PIL import Image
 from synthetic_runs import make_record, write_run
 
 from benchmarks.metrics.stats import Measure
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.registry import get
 from x2vlm.cli import main
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
@@ -104,7 +105,7 @@ def test_unverified_numbers_are_shown_when_asked(
     assert "no source seen" in whole
     assert "no source seen" not in plain
     assert main(["board", str(run), "states=sure"]) == 1
-    assert "unknown state of published numbers 'sure'" in capsys.readouterr().err
+    assert "states must be a list of verified" in capsys.readouterr().err
 
 
 def test_a_comparison_says_who_is_who_and_lists_every_flip(

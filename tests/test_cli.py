@@ -45,7 +45,7 @@ def test_list_loads_neither_torch_nor_hydra() -> None:
         (["score", "benchmrk=vqav2"], 1, "did you mean 'benchmark'"),
         (["show", "benchmark=vqa"], 1, "did you mean 'vqav2'"),
         (["run"], 1, "say what to run"),
-        (["run", "benchmark=vqav2", "--help-me"], 1, "'--help-me' is no setting"),
+        (["run", "benchmark=vqav2", "--help-me"], 1, "unexpected '--help-me'"),
         (["train", "experiment=pretrain_base_4m"], 1, "pretrain.init_vision=… is missing"),
         (["train", "model=base"], 1, "say what to run"),
         (["predict", "debug=smoke"], 1, "say what to run"),
@@ -54,7 +54,7 @@ def test_list_loads_neither_torch_nor_hydra() -> None:
         (["convert", "a.th", "b.safetensors", "--to", "anwering"], 1, "did you mean 'answering'"),
         (["convert", "a.th", "b.safetensors", "--to=answering"], 1, "no weights file at a.th"),
         (["board", "nowhere"], 1, "no such run folder"),
-        (["board", "format=pdf"], 1, "unknown format"),
+        (["board", "format=pdf"], 1, "format must be csv, md"),
         (["compare", "a"], 1, "usage: x2vlm compare"),
         (["eval-all", "only=vqa"], 1, "did you mean 'vqav2'"),
     ],
@@ -88,8 +88,8 @@ def test_score_prints_one_json_object_last(
     assert round(value, 2) == expected["majority"]["x2vlm"]["overall"]
     for word, message in (
         ("scoring.varient=x2vlm", "did you mean 'variant'"),
-        ("scoring.limit=2", "scoring.limit is no option of a metric"),
-        ("extra=drop", "extra is raise or ignore"),
+        ("scoring.limit=2", "scoring.limit is not an option of a metric"),
+        ("extra=drop", "extra must be empty, raise or ignore, got 'drop'"),
     ):
         assert main([*words, word]) == 1
         assert message in capsys.readouterr().err

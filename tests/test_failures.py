@@ -20,7 +20,8 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.predictions import Writer, merge
 from tests import small, toy
 from x2vlm import cli

@@ -122,16 +122,16 @@ def test_the_suite_shows_pictures_of_the_embedded_world(
     ("words", "message"),
     [
         (["a.png"], "usage: x2vlm explain"),
-        (["benchmark=refcoco_plus", "limit=0"], "limit=0 leaves no image"),
+        (["benchmark=refcoco_plus", "limit=0"], "limit must be a whole number from 1"),
         (["benchmark=vqav2", "a.png", "text"], "usage: x2vlm explain"),
         (["a.png", "text", "modle=tiny"], "did you mean 'model'"),
         (["a.png", "text", "model.random=true"], "image file does not exist"),
         (["a.png", "text", "model.random=maybe"], "true or false"),
-        (["a.png", "text", "model.random=true", "regions=1,2"], "is no box"),
-        (["a.png", "text", "model.random=true", "layer=top"], "layer is a whole number"),
+        (["a.png", "text", "model.random=true", "regions=1,2"], "is not a box"),
+        (["a.png", "text", "model.random=true", "layer=top"], "layer must be a whole number"),
         (["benchmark=msvd_qa"], "has videos"),
-        (["benchmark=vqav2", "data=nowhere"], "is no folder"),
-        (["benchmark=vqav2", "limit=-1", "data=."], "limit is a whole number"),
+        (["benchmark=vqav2", "data=nowhere"], "is not a folder"),
+        (["benchmark=vqav2", "limit=-1", "data=."], "limit must be a whole number"),
     ],
 )
 def test_wrong_words_say_what_to_do(

@@ -11,7 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from synthetic_runs import make_record, write_run
 
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord
 from benchmarks.registry import get, look_up
 from leaderboards.runs import open_run

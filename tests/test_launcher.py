@@ -66,7 +66,7 @@ def test_the_job_is_told_everything_but_the_launcher(
     ("words", "message"),
     [
         (["launcher=submit"], "did you mean 'submitit'"),
-        (["launcher=submitit", "train.batch_size=0"], "at least 1"),
+        (["launcher=submitit", "train.batch_size=0"], "from 1 to"),
         ([*QUEUE, "cluster.slurm_partitions=gpu"], "Unknown argument 'partitions'"),
         ([*QUEUE, "cluster.nodes=2"], "only one node"),
         (["launcher=submitit", "cluster.executor=torque"], "there are slurm and local"),

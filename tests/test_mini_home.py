@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.metrics.stats import Measure
 from benchmarks.mini.home import chance_levels, data_root, floor_of
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 from x2vlm.errors import DataError
 

@@ -48,7 +48,7 @@ def test_config_survives_json(name: str) -> None:
     ("values", "word"),
     [
         ({"heads": ("matchin",)}, "matching"),
-        ({"heads": ("box", "box")}, "twice"),
+        ({"heads": ("box", "box")}, "once"),
         ({"heads": ("classifier", "pair_classifier")}, "not both"),
         ({"embeds": 3}, "embed"),
     ],

@@ -19,7 +19,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from synthetic_runs import make_record, write_run
 
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord
 from benchmarks.stages import Stage
 from x2vlm import plain

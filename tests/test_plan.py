@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.weights import other_size
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 from x2vlm.errors import ConfigError

@@ -15,7 +15,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.pretrain import PretrainPlan, StreamConfig, _made, first_model, pretrain
+from benchmarks.pretrain import _made, first_model, pretrain
+from benchmarks.pretrain_plan import PretrainPlan, StreamConfig
 from benchmarks.record import json_ready, sha256
 from tests import pretraining_world as world
 from tests.test_towers import beit, public

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from synthetic_runs import make_record, write_run
 
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.recompute import TOLERANCE
 from benchmarks.record import ResultRecord, sha256
 from benchmarks.records import load_records

@@ -4,7 +4,8 @@ import json
 import pytest
 from synthetic_runs import make_record, write_run
 
-from benchmarks.plan import ModelChoice, Plan
+from benchmarks.model_choice import ModelChoice
+from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord
 from benchmarks.registry import get
 from leaderboards.runs import open_run, plan_of

@@ -25,7 +25,9 @@ from benchmarks.registry import NAMES, get
 from x2vlm.data.image import Sample
 from x2vlm.data.loader import evaluation_loader
 from x2vlm.errors import ConfigError
+from x2vlm.settings import described
 from x2vlm.tasks import TASKS, build, build_on, task_class
+from x2vlm.tasks.options import OPTIONS as TASK_OPTIONS
 from x2vlm.types import Batch
 
 
@@ -100,9 +102,9 @@ def test_a_model_without_the_head_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("retrieval", {"k": 0}, "at least 1"),
-        ("classification", {"images": 3}, "1 or 2 images"),
         ("classification", {"flip": "often"}, "unknown flip of classification 'often'.*careful"),
+        ("retrieval", {"k": 0}, "options.k must be a whole number from 1"),
+        ("classification", {"images": 3}, "from 1 to 2"),
         ("answering", {"rule": "both"}, "official"),
         ("captioning", {"min_length": 9}, "min_length"),
         ("attributes", {"templates": {"has": ["a"]}}, "templates"),
@@ -152,3 +154,13 @@ def test_classification_cuts_texts_as_officially(
 def test_an_unknown_kind_of_text_is_refused() -> None:
     with pytest.raises(ConfigError, match="not 'prose'"):
         make("classification", text="prose")
+
+
+@pytest.mark.parametrize("name", TASK_OPTIONS)
+def test_the_options_of_a_task_are_those_of_its_constructor(name: str) -> None:
+    taken = inspect.signature(task_class(name).__init__).parameters
+    options = {option.name: option.default for option in described(TASK_OPTIONS[name])}
+    assert set(options) == set(taken) - {"self", "model", "tokenizer"}
+    for option, default in options.items():
+        if taken[option].default is not inspect.Parameter.empty and option != "templates":
+            assert default == taken[option].default

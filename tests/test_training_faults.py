@@ -225,7 +225,7 @@ def test_other_errors_pass_through(tmp_path: Path) -> None:
 def test_settings_that_clash_are_refused() -> None:
     with pytest.raises(ConfigError, match="exactly one"):
         TrainConfig(steps=1, epochs=1)
-    with pytest.raises(ConfigError, match="did you mean 'warmup'"):
+    with pytest.raises(ConfigError, match="did you mean 'train\\.warmup'"):
         TrainConfig.from_dict({"steps": 1, "warmupp": 1})
 
 

@@ -7,14 +7,14 @@ from x2vlm.errors import ConfigError
 
 
 def test_words_and_settings_are_told_apart_by_the_sign() -> None:
-    assert split_words(["a", "x=1", "b", "y=c=d", "z="]) == (
+    assert split_words(["a", "x=1", "b", "y=c=d", "z="], "xyz") == (
         ["a", "b"],
         {"x": "1", "y": "c=d", "z": ""},
     )
 
 
 def test_a_path_with_the_sign_is_a_word() -> None:
-    assert split_words(["runs/lr=1e-4", "./a=b", "out=x/y=z"]) == (
+    assert split_words(["runs/lr=1e-4", "./a=b", "out=x/y=z"], ["out"]) == (
         ["runs/lr=1e-4", "./a=b"],
         {"out": "x/y=z"},
     )

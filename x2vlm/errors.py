@@ -100,12 +100,21 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+def close(name: str, known: Iterable[str]) -> list[str]:
+    """At most three of the known names that begin with `name`, end with ".NAME", or are like it."""
+    names = sorted(known)
+    begun = [one for one in names if len(name) > 2 and one.startswith(name)]
+    ended = [one for one in names if one.endswith(f".{name}")]
+    if begun or ended:
+        return (begun or ended)[:3]
+    found = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    likeness = [difflib.SequenceMatcher(None, one, name).ratio() for one in found]
+    return [one for one, like in zip(found, likeness, strict=True) if like > likeness[0] - 0.1]
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """A message for a name that does not exist, with those that begin with it or are like it."""
     names = sorted(known)
-    begun = [one for one in names if len(name) > 2 and one.startswith(name)]
-    close = begun[:3] or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = (
-        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(names)}"
-    )
+    near = close(name, names)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
     return f"unknown {kind} {name!r}; {hint}"

@@ -60,15 +60,18 @@ COMMANDS: dict[str, Command] = {
     "score": Command("benchmark=… predictions=FILE data=DIR [split=…] [limit=N] [languages=de,ru]"
                      " [layout=FILE] [file.ROLE=PATH] [scoring.variant=x2vlm] [extra=ignore]"
                      " [on_error=skip]",
-                     "score a predictions file, without torch", "commands:score"),
+                     "score a predictions file, without torch", "scoring:score"),
     "eval-all": Command("[pretrain=true] [seed=N] [only=NAME,…] [out=runs] [jobs=N] [device=…]",
-                        "the whole embedded suite, then the boards", "commands:eval_all"),
+                        "the whole embedded suite, then the boards", "suite:eval_all"),
     "reproduce": Command("BENCHMARK checkpoint=… data=…",
                          "one row of the paper: ours, published, difference", "commands:reproduce",
                          SHOWN),
     "list": Command("", "benchmarks, models, tasks, experiments", "commands:list_all"),
     "show": Command("benchmark=… […]", "the resolved settings of a run, without running it",
                     "commands:show"),
+    "validate": Command("benchmark=… | experiment=… […]",
+                        "check the settings of a run without running it; the exit status is 0 or 1",
+                        "check:validate", SHOWN),
     "data": Command("status|verify|download|shards|mini […]",
                     "what data is there, is it whole; fetch it; make shards", "data:data",
                     DATA_HELP),
@@ -86,13 +89,13 @@ COMMANDS: dict[str, Command] = {
                        "where a model looks and what it locates, as pictures", "explain:explain"),
     "site": Command("[RUNS…] [out=site] [gallery=DIR,…] [pictures=DIR,…] [allow=…] [states=…]"
                     " [benchmark=FILE.py:NAME]",
-                    "a static site of boards and samples", "boards:site",
+                    "a static site of boards and samples", "publish:site",
                     f"{SHOWING}\n{PICTURES}\n{TRUSTED}"),
     "export": Command("[RUNS…] [out=export] [name=…] [allow=…] [benchmark=FILE.py:NAME]",
-                      "results for other harnesses, and a model card's block", "boards:export",
+                      "results for other harnesses, and a model card's block", "publish:export",
                       TRUSTED),
     "submit": Command("RUN [name=…] [out=DIR] [kind=nocaps] [subset=…] [benchmark=FILE.py:NAME]",
-                      "the official submission file of a run", "boards:submit", TRUSTED),
+                      "the official submission file of a run", "publish:submit", TRUSTED),
 }  # fmt: skip
 
 

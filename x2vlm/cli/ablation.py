@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 from leaderboards.aggregate import read_records
 from leaderboards.board import ABLATION, BoardTable, boards_of
 from leaderboards.export import to_csv, to_markdown
-from x2vlm.cli.jobs import Job, processes, run_jobs
+from x2vlm.cli.jobs import JOBS, Job, processes, run_jobs
 from x2vlm.cli.suite import PREFIX, suite_names
-from x2vlm.config import Settings
-from x2vlm.errors import ConfigError, unknown
+from x2vlm.config import (
+    DEVICE,
+    LARGEST_SEED,
+    MOST_STEPS,
+    NAME,
+    OUT,
+    wrong_device,
+)
+from x2vlm.errors import unknown
+from x2vlm.ranges import Problem, Setting, is_name
+from x2vlm.settings import Settings
 from x2vlm.writing import write_atomically
 
 SHOWN = ("dirty", "limited")
@@ -23,54 +32,79 @@ SHOWN = ("dirty", "limited")
 
 @dataclass(frozen=True, slots=True)
 class Variant(Settings):
-    """One row of the table: what it changes, in words of the command line."""
+    """One row of the table: what it changes, in arguments of the command line."""
 
-    pretrain: tuple[str, ...] = ()
-    """of its pre-training"""
-    run: tuple[str, ...] = ()
-    """of its fine-tuning and evaluation"""
-    benchmarks: tuple[str, ...] = ()
-    """evaluated on these of the ablation's only; empty: on all"""
-    places: bool = True
-    """whether it learns places; without them it needs no `places_first`"""
+    KEY: ClassVar[str] = "variant."
+
+    pretrain: Annotated[tuple[str, ...], Setting("arguments of its pre-training")] = ()
+    run: Annotated[tuple[str, ...], Setting("arguments of its fine-tuning and evaluation")] = ()
+    benchmarks: Annotated[
+        tuple[str, ...],
+        Setting("evaluated on these of the ablation's only; empty: on all"),
+    ] = ()
+    places: Annotated[
+        bool, Setting("whether it learns places; without them it needs no `places_first`")
+    ] = True
 
 
 @dataclass(frozen=True, slots=True)
 class AblationPlan(Settings):
     """Variants by name, each pre-trained and fine-tuned with every seed."""
 
-    variants: Mapping[str, Variant]
-    pretrain: str
-    """experiment that pre-trains"""
-    benchmarks: tuple[str, ...]
-    """of the embedded suite"""
-    seeds: tuple[int, ...]
-    steps: int | None = None
-    """of pre-training; None: the experiment's own"""
-    places_first: int = 0
-    """first steps of the pre-training in which nothing but places is learned"""
-    fine_tune_steps: int | None = None
-    """of every fine-tuning; None: its experiment's own"""
-    jobs: int | None = None
-    """processes at a time; None: one per core, one on a GPU"""
-    out: str = "runs"
-    name: str = "ablation"
-    device: str = "auto"
-    common: tuple[str, ...] = ()
-    """words of every command, such as data=DIR"""
+    KEY: ClassVar[str] = "ablation."
 
-    def __post_init__(self) -> None:
+    variants: Annotated[Mapping[str, Variant], Setting("rows of the table by name", required=True)]
+    pretrain: Annotated[str, Setting("experiment that pre-trains", required=True)]
+    benchmarks: Annotated[
+        tuple[str, ...],
+        Setting("of the embedded suite", choices=tuple(suite_names()), required=True),
+    ]
+    seeds: Annotated[
+        tuple[int, ...],
+        Setting("of pre-training and fine-tuning alike", least=0, most=LARGEST_SEED, required=True),
+    ]
+    steps: Annotated[
+        int | None,
+        Setting("of pre-training; null: the experiment's own", "steps", least=1, most=MOST_STEPS),
+    ] = None
+    places_first: Annotated[
+        int,
+        Setting(
+            "first steps of the pre-training in which nothing but places is learned",
+            "steps",
+            least=0,
+            most=MOST_STEPS,
+        ),
+    ] = 0
+    fine_tune_steps: Annotated[
+        int | None,
+        Setting(
+            "of every fine-tuning; null: its experiment's own", "steps", least=1, most=MOST_STEPS
+        ),
+    ] = None
+    jobs: Annotated[int | None, JOBS] = None
+    out: Annotated[str, OUT] = "runs"
+    name: Annotated[str, NAME] = "ablation"
+    device: Annotated[str, DEVICE] = "auto"
+    common: Annotated[tuple[str, ...], Setting("arguments of every command, such as data=DIR")] = ()
+
+    def contradictions(self) -> Iterator[Problem]:
+        """Problems of fields with one another, and of names that become folders."""
+        yield from wrong_device(self.device)
         known = suite_names()
-        for name in {*self.benchmarks, *(b for v in self.variants.values() for b in v.benchmarks)}:
-            if name not in known:
-                raise ConfigError(unknown("benchmark of the suite", name, known))
+        for name, variant in self.variants.items():
+            if not is_name(name):
+                yield Problem("ablation.variants", f"must be names of folders, got {name!r}")
+            for benchmark in variant.benchmarks:
+                if benchmark not in known:
+                    key = f"ablation.variants.{name}.benchmarks"
+                    yield Problem(key, unknown("benchmark of the suite", benchmark, known))
         if self.places_first and (self.steps is None or self.steps <= self.places_first):
-            raise ConfigError(
-                f"ablation.steps is {self.steps}, but the first {self.places_first} "
-                "(ablation.places_first) are about places alone: give more"
+            yield Problem(
+                "ablation.steps",
+                f"is {self.steps}, but the first {self.places_first} (ablation.places_first) are "
+                "about places alone: give more",
             )
-        if not (self.variants and self.benchmarks and self.seeds):
-            raise ConfigError("an ablation needs variants, benchmarks and seeds")
 
     @property
     def folder(self) -> Path:
@@ -105,8 +139,8 @@ class AblationPlan(Settings):
         return Job(f"{benchmark} {variant}, seed {seed}", (
             "run", f"experiment={PREFIX}{benchmark}", f"seed={seed}", f"out={self.folder}",
             f"name={name}", f"checkpoint={self.folder / f'{_slug(variant)}-s{seed}.safetensors'}",
-            "model.seeded=true",
-            f"model.pretraining='{ABLATION} {variant}'", f"device={self.device}", *steps,
+            "model.seeded=true", f"model.pretraining={ABLATION} {variant}",
+            f"device={self.device}", *steps,
             *self.variants[variant].run, *self.common,
         ), self.folder / name / "console.txt")  # fmt: skip
 
@@ -118,11 +152,10 @@ def _slug(variant: str) -> str:
 def ablation_plan(tree: Mapping[str, Any]) -> AblationPlan:
     """The plan of an ablation out of the composed tree."""
     values = dict(tree["ablation"])
-    variants = {name: Variant.from_dict(row) for name, row in values.pop("variants").items()}
     common = tuple(f"{name}={tree[name]}" for name in ("data", "limit") if tree[name])
     return AblationPlan.from_dict({
-        **values, "variants": variants, "out": tree["out"], "name": tree["name"],
-        "device": tree["device"], "common": common,
+        **values, "out": tree["out"], "name": tree["name"], "device": tree["device"],
+        "common": common,
     })  # fmt: skip
 
 

@@ -1,58 +1,64 @@
-"""One function per command: words of the command line in, exit status out."""
+"""One function per command: arguments of the command line in, exit status out."""
 
 from __future__ import annotations
 
-import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
 from benchmarks.plan import Plan
-from x2vlm.cli.compose import CONF, compose, named, plan, pretrain_plan, sweep
+from benchmarks.pretrain_plan import PretrainPlan
+from benchmarks.record import json_ready
+from x2vlm.cli.arguments import no_words, parse
+from x2vlm.cli.check import checked, checked_run
+from x2vlm.cli.compose import CONF, named, sweep
 from x2vlm.cli.launcher import queue
-from x2vlm.cli.words import below, listed, on_error, split_words, take, whole, yes
+from x2vlm.cli.values import home
 from x2vlm.errors import ConfigError, Error
-
-if TYPE_CHECKING:
-    from benchmarks.pretrain import PretrainPlan
-
+from x2vlm.model.config import LARGEST_IMAGE
+from x2vlm.ranges import Setting
+from x2vlm.settings import Settings
 
 # -- runs ------------------------------------------------------------------------------------
 
 
-def run(words: list[str]) -> int:
+def run(arguments: list[str]) -> int:
     """x2vlm run: all stages; with -m, one run per combination of the comma lists."""
-    if words[:1] == ["-m"]:
-        return _sweep("run", words[1:])
-    return _one("run", words)
+    if "-m" in arguments:
+        return _sweep("run", [one for one in arguments if one != "-m"])
+    return _one("run", arguments)
 
 
-def train(words: list[str]) -> int:
+def train(arguments: list[str]) -> int:
     """x2vlm train: the training stage of a benchmark, or a pre-training."""
-    return _one("train", words)
+    return _one("train", arguments)
 
 
-def _one(command: str, words: Sequence[str]) -> int:
+def _one(command: str, arguments: Sequence[str]) -> int:
     """Check the settings, then do what they describe: here, or queued on a cluster."""
-    tree = compose(named(words))
-    carry_out = _prepared(command, words, tree)
-    return queue(command, words, tree) if tree["launcher"] else carry_out()
+    tree, chosen = checked(named(arguments))
+    carry_out = _prepared(command, arguments, chosen)
+    return queue(command, arguments, tree) if tree["launcher"] else carry_out()
 
 
-def _prepared(command: str, words: Sequence[str], tree: dict[str, Any]) -> Callable[[], int]:
+def _prepared(command: str, arguments: Sequence[str], chosen: Settings) -> Callable[[], int]:
     """An ablation, a pre-training, or the stages of a run."""
-    if tree["ablation"]:
-        from x2vlm.cli.ablation import ablate, ablation_plan
+    if isinstance(chosen, Plan):
+        return partial(_stages, chosen, command)
+    if isinstance(chosen, PretrainPlan):
+        return partial(_pretrain, chosen)
+    from x2vlm.cli.ablation import AblationPlan, ablate
 
-        if command != "run":
-            raise ConfigError(f"an ablation also evaluates; use: x2vlm run {' '.join(words)}")
-        return partial(ablate, ablation_plan(tree), words)
-    if tree["pretrain"]:
-        return partial(_pretrain, pretrain_plan(tree))
-    return partial(_stages, plan(tree), command)
+    assert isinstance(chosen, AblationPlan)
+    if command != "run":
+        raise ConfigError(f"an ablation also evaluates; use: x2vlm run {shlex.join(arguments)}")
+    return partial(ablate, chosen, arguments)
 
 
 def _pretrain(chosen: PretrainPlan) -> int:
@@ -68,9 +74,9 @@ def _pretrain(chosen: PretrainPlan) -> int:
     return 0
 
 
-def predict(words: list[str]) -> int:
+def predict(arguments: list[str]) -> int:
     """x2vlm predict: the prediction stage alone."""
-    return _stages(plan(compose(named(words))), "predict")
+    return _stages(checked_run(named(arguments), "predict"), "predict")
 
 
 def _stages(chosen: Plan, last: str) -> int:
@@ -103,21 +109,23 @@ def _stages(chosen: Plan, last: str) -> int:
     return 0
 
 
-def _sweep(command: str, words: Sequence[str]) -> int:
+def _sweep(command: str, arguments: Sequence[str]) -> int:
     """Runs one after another, each in its own process, so that none can harm the next."""
-    combinations = sweep(words)
+    combinations = sweep(arguments)
     failed = 0
     for number, combination in enumerate(combinations, 1):
-        print(f"[{number}/{len(combinations)}] x2vlm {command} {' '.join(combination)}", flush=True)
+        print(
+            f"[{number}/{len(combinations)}] x2vlm {command} {shlex.join(combination)}", flush=True
+        )
         failed += _apart(command, combination) != 0
     if failed:
         raise Error(f"{failed} of {len(combinations)} runs failed; the others are finished")
     return 0
 
 
-def _apart(command: str, words: Sequence[str]) -> int:
+def _apart(command: str, arguments: Sequence[str]) -> int:
     """The exit status of a command in its own process; a request to stop is passed on to it."""
-    with subprocess.Popen([sys.executable, "-m", "x2vlm", command, *words]) as process:
+    with subprocess.Popen([sys.executable, "-m", "x2vlm", command, *arguments]) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
@@ -126,85 +134,30 @@ def _apart(command: str, words: Sequence[str]) -> int:
             raise
 
 
-def show(words: list[str]) -> int:
+def show(arguments: list[str]) -> int:
     """x2vlm show: the resolved settings, as YAML."""
     import yaml
 
-    print(yaml.safe_dump(compose(words), sort_keys=False, allow_unicode=True), end="")
+    tree, _ = checked(arguments)
+    print(yaml.safe_dump(json_ready(tree), sort_keys=False, allow_unicode=True), end="")
     return 0
-
-
-def score(words: list[str]) -> int:
-    """x2vlm score: a predictions file of any known kind; one JSON object last. No torch."""
-    from benchmarks.files import Files
-    from benchmarks.fitting import score_fitting
-    from benchmarks.layout import load_layout
-    from benchmarks.record import json_ready
-    from benchmarks.registry import get
-
-    plain, settings = split_words(words)
-    files_given, scoring = below(settings, "file."), below(settings, "scoring.")
-    take(settings, "benchmark", "split", "predictions", "data", "layout", "limit", "languages",
-         "on_error", "extra")  # fmt: skip
-    for name in ("benchmark", "predictions", "data"):
-        if name not in settings:
-            raise ConfigError(f"{name}=… is missing; x2vlm score --help shows the usage")
-    if plain:
-        raise ConfigError(f"unexpected word {plain[0]!r}")
-    for name in ("limit", "languages", "extra", "labels"):
-        if name in scoring:
-            raise ConfigError(f"scoring.{name} is no option of a metric; see x2vlm score --help")
-    benchmark = get(settings["benchmark"])
-    given = load_layout(settings["layout"]).get(benchmark.name, {}) if "layout" in settings else {}
-    files = Files(Path(settings["data"]), {**given, **files_given}, on_error(settings))
-    split = settings.get("split") or benchmark.default_split()
-    result, files = score_fitting(
-        benchmark, split, Path(settings["predictions"]), files,
-        languages=listed(settings, "languages", "language", benchmark.languages) or None,
-        limit=whole(settings, "limit") if "limit" in settings else None,
-        extra=settings.get("extra"), **scoring,
-    )  # fmt: skip
-    for note in files.notes:
-        print(f"note: {note}", file=sys.stderr)
-    metrics = {name: measure.to_json() for name, measure in result.scores.items()}
-    print(json.dumps(json_ready({
-        "benchmark": benchmark.name, "split": split, "headline": benchmark.headline,
-        "scoring": scoring, "metrics": metrics, "n": result.n, "format": result.format,
-        "ignored": result.ignored, "skipped": files.skipped,
-        "partial": {role: path.name for role, path in files.partial().items()},
-    }), allow_nan=False))  # fmt: skip
-    return 0
-
-
-def eval_all(words: list[str]) -> int:
-    """x2vlm eval-all: the embedded suite."""
-    from x2vlm.cli.suite import eval_all as run_suite
-
-    plain, settings = split_words(words)
-    if plain:
-        raise ConfigError(f"unexpected word {plain[0]!r}; settings are key=value")
-    take(settings, "pretrain", "seed", "only", "out", "jobs", "device")
-    return run_suite(
-        out=Path(settings.get("out", "runs")),
-        seed=whole(settings, "seed", 42),
-        only=listed(settings, "only"),
-        jobs=whole(settings, "jobs") or None,
-        device=settings.get("device", "auto"),
-        pretrain=yes(settings, "pretrain", False),
-    )
 
 
 # -- looking -----------------------------------------------------------------------------------
 
 
-def list_all(words: list[str]) -> int:
+@dataclass(frozen=True, slots=True)
+class NoArguments(Settings):
+    """Of x2vlm list."""
+
+
+def list_all(arguments: list[str]) -> int:
     """x2vlm list: everything that has a name."""
     from benchmarks.registry import BENCHMARKS, OWN
     from x2vlm.model.config import PRESETS
     from x2vlm.tasks import TASKS
 
-    if words:
-        raise ConfigError(f"unexpected word {words[0]!r}; x2vlm list takes none")
+    no_words(parse(NoArguments, arguments)[0])
     width = max(len(entry.name) for entry in BENCHMARKS)
     print("benchmarks (benchmark=…)")
     for entry in BENCHMARKS:
@@ -220,26 +173,47 @@ def list_all(words: list[str]) -> int:
     return 0
 
 
-def convert(words: list[str]) -> int:
+@dataclass(frozen=True, slots=True)
+class ConvertArguments(Settings):
+    """Of x2vlm convert."""
+
+    to: Annotated[str, Setting("task of x2vlm list, or official", required=True)]
+    tokenizer: Annotated[
+        str, Setting("name or path; empty: the one inside the weights", form="path")
+    ] = ""
+    image_size: Annotated[
+        int | None, Setting("null: as it is", "pixels", least=1, most=LARGEST_IMAGE)
+    ] = None
+    frames: Annotated[
+        int | None,
+        Setting("learned temporal positions; null: as they are", "frames", least=0, most=1024),
+    ] = None
+    labels: Annotated[int | None, Setting("classes; null: as they are", least=1, most=10**7)] = None
+
+
+def convert(arguments: list[str]) -> int:
     """x2vlm convert IN OUT --to TASK."""
     from x2vlm.model.checkpoint import convert as change
 
-    plain, settings = split_words([word.removeprefix("--") if "=" in word else word
-                                   for word in words])  # fmt: skip
-    if "--to" in plain:
-        place = plain.index("--to")
-        settings["to"] = plain[place + 1] if place + 1 < len(plain) else ""
-        del plain[place : place + 2]
-    take(settings, "to", "tokenizer", "image_size", "frames", "labels")
-    if len(plain) != 2 or not settings.get("to"):
-        raise ConfigError(
-            "usage: x2vlm convert IN OUT --to TASK [image_size=…] [frames=…] [labels=…]"
-            "\n  TASK: a task of x2vlm list, or official (our weights under official names)"
-        )
-    sizes = ("image_size", "frames", "labels")
-    numbers = {name: whole(settings, name) for name in sizes if name in settings}
-    kept = _tokenizer_to_keep(settings.get("tokenizer", ""))
-    print(change(plain[0], plain[1], to=settings["to"], tokenizer=kept, **numbers))
+    rest = [re.sub("^--to=", "to=", one) for one in arguments]
+    if "--to" in rest[:-1]:
+        place = rest.index("--to")
+        rest[place : place + 2] = [f"to={rest[place + 1]}"]
+    usage = (
+        "usage: x2vlm convert IN OUT --to TASK [image_size=…] [frames=…] [labels=…]"
+        "\n  TASK: a task of x2vlm list, or official (our weights under official names)"
+    )
+    plain, given = parse(ConvertArguments, rest, usage)
+    if len(plain) != 2:
+        raise ConfigError(usage)
+    numbers = {
+        name: value
+        for name in ("image_size", "frames", "labels")
+        if (value := getattr(given, name)) is not None
+    }
+    source, target = map(home, plain)
+    kept = _tokenizer_to_keep(given.tokenizer)
+    print(change(source, target, to=given.to, tokenizer=kept, **numbers))
     return 0
 
 
@@ -252,7 +226,7 @@ def _tokenizer_to_keep(name: str) -> str:
     return name if not name or name in known_tokenizers() else load_tokenizer(name).to_json()
 
 
-def reproduce(words: list[str]) -> int:
+def reproduce(arguments: list[str]) -> int:
     """x2vlm reproduce BENCHMARK …: one row, then ours beside the paper's numbers.
 
     Fine-tuned once, then evaluated on each split that the papers report, or on split=.
@@ -262,12 +236,14 @@ def reproduce(words: list[str]) -> int:
     from leaderboards.published import numbers
     from x2vlm.cli.boards import difference
 
-    if not words or "=" in words[0]:
+    places = [place for place, one in enumerate(arguments) if "=" not in one]
+    if not places:
         raise ConfigError("usage: x2vlm reproduce BENCHMARK checkpoint=… data=…")
+    rest = [*arguments]
+    name = rest.pop(places[0])
     experiments = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
-    group = "experiment" if words[0] in experiments else "benchmark"
-    overrides = [f"{group}={words[0]}", *words[1:]]
-    chosen = plan(compose(overrides))
+    overrides = [f"{'experiment' if name in experiments else 'benchmark'}={name}", *rest]
+    chosen = checked_run(overrides, "reproduce")
     if failed := run(overrides):
         return failed
     first = Run(chosen, data_root(chosen))

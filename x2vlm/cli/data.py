@@ -29,7 +29,8 @@ FORMATS: dict[str, Format] = {f: f for f in ("jsonl", "jsonl.gz", "tar", "parque
 
 def data(words: Sequence[str]) -> int:
     """x2vlm data status|verify|download|shards|mini."""
-    plain, settings = split_words(words)
+    names = [name for _, needed, more in ACTIONS.values() for name in (*needed, *more)]
+    plain, settings = split_words(words, names)
     if len(plain) != 1:
         raise ConfigError(f"usage:\n{DATA_HELP}")
     if plain[0] not in ACTIONS:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from x2vlm.cli.words import take, whole, yes
+from x2vlm.cli.arguments import parse
+from x2vlm.cli.values import home
+from x2vlm.config import DEVICE, wrong_device
 from x2vlm.errors import ConfigError
+from x2vlm.model.config import PRESETS
+from x2vlm.ranges import Problem, Setting
+from x2vlm.settings import Settings
 
 if TYPE_CHECKING:
     from x2vlm.api import Pretrained
@@ -18,8 +22,6 @@ if TYPE_CHECKING:
 
     Box = tuple[float, float, float, float]
 
-KNOWN = ("model", "model.random", "checkpoint", "tokenizer", "device", "layer", "regions", "out",
-         "benchmark", "data", "split", "limit")  # fmt: skip
 USAGE = (
     "usage: x2vlm explain IMAGE TEXT [TEXT…] [regions=x,y,w,h;…] [model=…|checkpoint=…] [out=DIR]"
     "\n       x2vlm explain benchmark=… [data=DIR] [split=…] [limit=N] […]"
@@ -40,24 +42,53 @@ class Question:
     truths: tuple[Box | None, ...]
 
 
-def explain(words: Sequence[str]) -> int:
+@dataclass(frozen=True, slots=True)
+class ExplainArguments(Settings):
+    """Of x2vlm explain."""
+
+    model: Annotated[str, Setting("preset (x2vlm list)", choices=tuple(PRESETS))] = "tiny"
+    random: Annotated[bool, Setting("random weights, on purpose", key="model.random")] = False
+    checkpoint: Annotated[
+        str, Setting("weights; empty: those that ship with the preset", form="path")
+    ] = ""
+    tokenizer: Annotated[
+        str, Setting("name or path; empty: the one inside the weights", form="path")
+    ] = ""
+    device: Annotated[str, DEVICE] = "cpu"
+    layer: Annotated[
+        int | None, Setting("of the fusion layers; null: as explained best", least=0, most=512)
+    ] = None
+    regions: Annotated[str, Setting("x,y,width,height;… of boxes to ask about", "pixels")] = ""
+    out: Annotated[str, Setting("folder to write to", form="path", required=True)] = "explain"
+    benchmark: Annotated[str, Setting("whose samples to explain; empty: an image of yours")] = ""
+    data: Annotated[
+        str, Setting("folder of the official files; empty: the embedded world", form="path")
+    ] = ""
+    split: Annotated[str, Setting("empty: the one that is evaluated by default")] = ""
+    limit: Annotated[
+        int, Setting("images of the benchmark, spread over the split", least=1, most=10**6)
+    ] = 4
+
+    def contradictions(self) -> Iterator[Problem]:
+        """A device that does not exist."""
+        yield from wrong_device(self.device)
+
+
+def explain(arguments: Sequence[str]) -> int:
     """Write pictures, a sheet and a page; print what was found in words."""
     from leaderboards.gallery import write_page
 
-    setting = re.compile(r"[a-z]+(\.[a-z]+)?=")  # a text may hold "=" elsewhere
-    plain = [word for word in words if not setting.match(word)]
-    settings = dict(word.split("=", 1) for word in words if setting.match(word))
-    take(settings, *KNOWN)
-    if "benchmark" in settings and not plain:
-        questions = _of_benchmark(settings)
-    elif len(plain) > 1 and "benchmark" not in settings:
-        questions = [_own(plain[0], plain[1:])]
+    plain, given = parse(ExplainArguments, arguments)
+    if given.benchmark and not plain:
+        questions = _of_benchmark(given)
+    elif len(plain) > 1 and not given.benchmark:
+        questions = [_own(home(plain[0]), plain[1:])]
     else:
         raise ConfigError(USAGE)
-    out = Path(settings.get("out", "explain"))
-    pretrained, named = _model(settings)
-    layer = whole(settings, "layer") if "layer" in settings else None
-    regions = _regions(settings.get("regions", ""))
+    out = Path(given.out)
+    regions = _regions(given.regions)
+    pretrained, named = _model(given)
+    layer = given.layer
     for folder, found in write_studies(
         pretrained, named, questions, out, layer=layer, regions=regions
     ):
@@ -99,7 +130,7 @@ def mini_gallery(weights: Path, out: Path) -> Path:
 
     pretrained = load(weights)
     for benchmark, limit in MINI_GALLERY.items():
-        questions = _of_benchmark({"benchmark": benchmark, "limit": str(limit)})
+        questions = _of_benchmark(ExplainArguments(benchmark=benchmark, limit=limit))
         for _ in write_studies(pretrained, weights.stem, questions, out):
             pass
     return out
@@ -112,23 +143,20 @@ def _own(image: str, texts: Sequence[str]) -> Question:
     return Question(title, Media(image), tuple(texts), (None,) * len(texts))
 
 
-def _of_benchmark(settings: Mapping[str, str]) -> list[Question]:
+def _of_benchmark(given: ExplainArguments) -> list[Question]:
     """`limit` images of a split, evenly spread over it, each under its first texts."""
     from benchmarks.files import Files
     from benchmarks.mini.home import mini_root
     from benchmarks.records import load_records
     from benchmarks.registry import get
 
-    benchmark = get(settings["benchmark"])
+    benchmark, limit = get(given.benchmark), given.limit
     if benchmark.media == "video":
         raise ConfigError(f"{benchmark.name} has videos; explain shows single images")
-    limit = whole(settings, "limit", 4)
-    if not limit:
-        raise ConfigError("limit=0 leaves no image to explain; limit is a number from 1")
-    root = Path(settings["data"]) if settings.get("data") else mini_root()
+    root = Path(given.data) if given.data else mini_root()
     if not root.is_dir():
-        raise ConfigError(f"data={root} is no folder; name the folder of the official files")
-    split = settings.get("split") or benchmark.default_split()
+        raise ConfigError(f"data={root} is not a folder; name the folder of the official files")
+    split = given.split or benchmark.default_split()
     by_image: dict[str, list[Record]] = {}
     for record in load_records(benchmark, Files(root), split):
         by_image.setdefault(record.images[0].path, []).append(record)
@@ -145,22 +173,20 @@ def _question(where: str, records: Sequence[Record]) -> Question:
     return Question(f"{where} {records[0].id}", records[0].images[0], texts, truths)
 
 
-def _model(settings: Mapping[str, str]) -> tuple[Pretrained, str]:
-    """The model of the settings, and what to call it."""
+def _model(given: ExplainArguments) -> tuple[Pretrained, str]:
+    """The model of the arguments, and what to call it."""
     import torch
 
     from x2vlm.api import Pretrained, load
     from x2vlm.weights import new_model
 
-    name, device = settings.get("model", "tiny"), settings.get("device", "cpu")
-    tokenizer = settings.get("tokenizer", "")
-    if yes(settings, "model.random", False):
+    if given.random:
         torch.manual_seed(0)
         heads = {"heads": ("contrastive", "matching", "box")}
-        model, text = new_model(name, heads, tokenizer=tokenizer)
-        return Pretrained(model.to(device).eval(), text), f"{name}, random weights"
-    weights = settings.get("checkpoint") or name
-    return load(weights, tokenizer=tokenizer, device=device), Path(weights).name
+        model, text = new_model(given.model, heads, tokenizer=given.tokenizer)
+        return Pretrained(model.to(given.device).eval(), text), f"{given.model}, random weights"
+    weights = given.checkpoint or given.model
+    return load(weights, tokenizer=given.tokenizer, device=given.device), Path(weights).name
 
 
 def _regions(text: str) -> list[Box]:
@@ -171,7 +197,7 @@ def _regions(text: str) -> list[Box]:
             x, y, w, h = map(float, part.split(","))
         except ValueError:
             raise ConfigError(
-                f"regions: {part!r} is no box\n  expected: x,y,width,height in pixels, boxes "
+                f"regions: {part!r} is not a box\n  expected: x,y,width,height in pixels, boxes "
                 "separated by ; (quote the word for the shell)"
             ) from None
         found.append((x, y, w, h))

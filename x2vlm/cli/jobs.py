@@ -13,6 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from x2vlm.ranges import Setting
+
+JOBS = Setting(
+    "processes at a time; null: one per core, at most four, and one on a GPU",
+    "processes",
+    least=1,
+    most=1024,
+)
+
 
 @dataclass(frozen=True)
 class Job:

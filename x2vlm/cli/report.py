@@ -13,8 +13,8 @@ import yaml
 from benchmarks.record import ResultRecord, json_ready
 from x2vlm import distributed
 from x2vlm.cli.failures import log_traceback
-from x2vlm.config import Settings
 from x2vlm.errors import Error
+from x2vlm.settings import Settings
 from x2vlm.writing import write_atomically
 
 

@@ -5,18 +5,54 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import yaml
 
 from benchmarks.registry import NAMES
+from x2vlm.cli.arguments import no_words, parse
 from x2vlm.cli.compose import CONF
-from x2vlm.cli.jobs import Job, processes, run_jobs
+from x2vlm.cli.jobs import JOBS, Job, processes, run_jobs
+from x2vlm.config import DEVICE, OUT, SEED, wrong_device
 from x2vlm.errors import ConfigError, Error, unknown
+from x2vlm.ranges import Problem, Setting
+from x2vlm.settings import Settings
 
 PREFIX = "mini_"
 MODELS = ("tiny", "multilingual-tiny")
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteArguments(Settings):
+    """Of x2vlm eval-all."""
+
+    pretrain: Annotated[bool, Setting("make the tiny weights first, and use them")] = False
+    seed: Annotated[int, SEED] = 42
+    only: Annotated[tuple[str, ...], Setting("benchmarks of the suite; empty: all")] = ()
+    out: Annotated[str, OUT] = "runs"
+    jobs: Annotated[int | None, JOBS] = None
+    device: Annotated[str, DEVICE] = "auto"
+
+    def contradictions(self) -> Iterator[Problem]:
+        """A device that does not exist."""
+        yield from wrong_device(self.device)
+
+
+def eval_all(arguments: list[str]) -> int:
+    """x2vlm eval-all: the embedded suite."""
+    plain, given = parse(SuiteArguments, arguments)
+    no_words(plain)
+    return run_suite(
+        out=Path(given.out),
+        seed=given.seed,
+        only=given.only,
+        jobs=given.jobs,
+        device=given.device,
+        pretrain=given.pretrain,
+    )
 
 
 def suite_names() -> list[str]:
@@ -34,7 +70,7 @@ def _steps(name: str) -> int:
     return int(settings.get("train", {}).get("steps", 0))
 
 
-def eval_all(
+def run_suite(
     *,
     out: Path,
     seed: int = 42,
@@ -104,8 +140,9 @@ def _report(names: Sequence[str], out: Path, seed: int, made: Path | None) -> No
     from leaderboards.aggregate import read_records
     from leaderboards.board import boards_of
     from leaderboards.suite import suite_table
-    from x2vlm.cli.boards import write, write_site
+    from x2vlm.cli.boards import write
     from x2vlm.cli.explain import mini_gallery
+    from x2vlm.cli.publish import write_site
     from x2vlm.weights import ASSETS, find_weights
 
     folders = [out / f"mini-{name}-s{seed}" for name in names]

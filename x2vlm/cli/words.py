@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.files import OnError
+from x2vlm.cli.arguments import split
+from x2vlm.cli.values import home
 from x2vlm.errors import ConfigError, unknown
+from x2vlm.settings import SettingsError
 
 Settings = dict[str, str]
 ON_ERROR: dict[str, OnError] = {"raise": "raise", "skip": "skip"}
 
 
-def split_words(words: Sequence[str]) -> tuple[list[str], Settings]:
-    """Plain words and key=value settings; a path may hold "=", as in runs/lr=1e-4."""
-    plain = [word for word in words if "=" not in word or "/" in word.partition("=")[0]]
-    settings = dict(word.split("=", 1) for word in words if word not in plain)
-    return plain, settings
+def split_words(words: Sequence[str], names: Sequence[str]) -> tuple[list[str], Settings]:
+    """Plain words and key=value settings, by the grammar of all commands; "~/" in front of a value
+    is the home folder. names: the keys that the command has. ConfigError for flags."""
+    line = split(words, lambda key: key in names or key.startswith("file."), names)
+    if line.problems:
+        raise SettingsError(line.problems)
+    return line.words, {key: home(text) for key, text in line.given}
 
 
 def take(settings: Iterable[str], *known: str) -> None:

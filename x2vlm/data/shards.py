@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import glob
 import gzip
 import io
 import json
@@ -33,8 +32,7 @@ def find_shards(patterns: str | Path | Sequence[str | Path]) -> list[Path]:
     """The shard files of folders, files and glob patterns, sorted by path; DataError when none."""
     found: set[Path] = set()
     for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
-        path = Path(pattern)
-        matches = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(pattern)))  # noqa: PTH207
+        matches = _matches(Path(pattern))
         found.update(match for match in matches if match.is_file() and _reader(match))
     if not found:
         raise DataError(
@@ -44,6 +42,17 @@ def find_shards(patterns: str | Path | Sequence[str | Path]) -> list[Path]:
             fix="make them with: x2vlm data shards",
         )
     return sorted(found)
+
+
+def _matches(path: Path) -> Iterable[Path]:
+    """A file, what is in a folder, or what a pattern finds. Folders that exist under the name as it
+    is written are no pattern: "(a) [1]/images/*" looks into the folder "(a) [1]"."""
+    if path.is_dir():
+        return path.iterdir()
+    if path.exists():
+        return [path]
+    base = next((parent for parent in path.parents if parent.is_dir()), None)
+    return base.glob(str(path.relative_to(base))) if base else []
 
 
 def read_rows(path: Path, first: int = 0) -> Iterator[tuple[int, Row]]:

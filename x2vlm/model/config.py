@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from x2vlm.errors import ConfigError, unknown
-from x2vlm.plain import FLAG, TEXT, Kind, conform, listed, number, whole
+from x2vlm.ranges import Problem, Setting
+from x2vlm.settings import Settings
 
 TASK_HEADS: dict[str, tuple[str, ...]] = {
     "pretraining": ("contrastive", "matching", "box", "mlm"),
@@ -27,88 +28,60 @@ TextKind = Literal["bert", "xlm-roberta"]
 HEADS = ("contrastive", "matching", "box", "mlm", "classifier", "pair_classifier", "decoder")
 
 
+LARGEST_IMAGE = 4096
+"""pixels of a side"""
 LARGEST_GRID = 96
 """patches along a side: the index of their pairs takes 0.7 GB"""
-WIDTH = whole(1, 2**16)
-SHARE = number(0, 1)
-KINDS: dict[str, Kind] = {
-    "image_size": whole(1, 2**14),
-    "patch_size": whole(1, 2**10),
-    "width": WIDTH,
-    "depth": whole(1, 128),
-    "hidden": whole(1, 2**18),
-    "drop_path": SHARE,
-    "layer_scale": number(0, 1e3),
-    "vocabulary": whole(8, 2**22),
-    "layers": whole(0, 128),
-    "positions": whole(3, 2**16),
-    "dropout": SHARE,
-    "attention_dropout": SHARE,
-    "fusion_layers": whole(1, 128),
-    "separate_fusion": FLAG,
-    "embed": whole(0, 2**16),
-    "frames": whole(0, 2**12),
-    "labels": whole(0, 2**20),
-    "decoder_layers": whole(0, 48),
-}
-"""What the fields of the dataclasses below may be, wherever they come from: far beyond any model,
-and small enough that no file can ask for the memory or hours of a giant one."""
-ATTENTION_HEADS = whole(1, 2**10)
-
-
-class _Shape:
-    """Base of the dataclasses here: a JSON round trip that refuses unknown fields."""
-
-    def _check_fields(self, above: str = "", **more: Kind) -> None:
-        """ConfigError for a field that is not of its kind. above: what the fields are called in."""
-        for name, kind in {**KINDS, **more}.items():
-            if hasattr(self, name):
-                conform(getattr(self, name), kind, "model", ConfigError, above + name)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The config that `to_dict` wrote; ConfigError names an unknown field."""
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        for name in values:
-            if name not in known:
-                raise ConfigError(unknown(f"field of {cls.__name__}", name, known))
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, JSON-ready."""
-        return asdict(self)  # type: ignore[call-overload]
+MOST_TOKENS = 65536
+_WIDTH = 65536
+_LAYERS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class VisionConfig(_Shape):
+class VisionConfig(Settings):
     """The vision encoder (BEiT-v2)."""
 
-    image_size: int = 224
-    """pixels of each side of the square input"""
-    patch_size: int = 16
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    hidden: int = 3072
-    """width inside the feed-forward part"""
-    drop_path: float = 0.1
-    """at the last block, linear from 0 at the first; training only"""
-    layer_scale: float = 0.1
-    """initial value of gamma_1 and gamma_2"""
+    KEY: ClassVar[str] = "vision."
 
-    def __post_init__(self) -> None:
-        self._check_fields("vision.", heads=ATTENTION_HEADS)
+    image_size: Annotated[
+        int, Setting("side of the square input", "pixels", least=1, most=LARGEST_IMAGE)
+    ] = 224
+    patch_size: Annotated[
+        int, Setting("side of a patch", "pixels", least=1, most=LARGEST_IMAGE)
+    ] = 16
+    width: Annotated[int, Setting("of the states", least=1, most=_WIDTH)] = 768
+    depth: Annotated[int, Setting("blocks", least=1, most=_LAYERS)] = 12
+    heads: Annotated[int, Setting("of attention", least=1, most=_WIDTH)] = 12
+    hidden: Annotated[int, Setting("width inside the feed-forward part", least=1, most=_WIDTH)] = (
+        3072
+    )
+    drop_path: Annotated[
+        float,
+        Setting(
+            "at the last block, linear from 0 at the first; training only",
+            "probability",
+            least=0,
+            below=1,
+        ),
+    ] = 0.1
+    layer_scale: Annotated[
+        float, Setting("initial value of gamma_1 and gamma_2", least=0, most=1000)
+    ] = 0.1
+
+    def contradictions(self) -> Iterator[Problem]:
+        """Problems of fields with one another."""
         if self.image_size % self.patch_size:
-            raise ConfigError(
-                f"vision.image_size {self.image_size} is not a multiple of "
-                f"vision.patch_size {self.patch_size}"
+            yield Problem(
+                "vision.image_size",
+                f"{self.image_size} is not a multiple of vision.patch_size {self.patch_size}",
             )
         if self.width % self.heads:
-            raise ConfigError(f"vision.width {self.width} is not a multiple of {self.heads} heads")
+            yield Problem("vision.width", f"{self.width} is not a multiple of {self.heads} heads")
         if self.grid > LARGEST_GRID:
-            raise ConfigError(
-                f"vision.image_size {self.image_size} makes {self.grid} patches of "
-                f"{self.patch_size} pixels along a side; at most {LARGEST_GRID} are possible"
+            yield Problem(
+                "vision.image_size",
+                f"{self.image_size} makes {self.grid} patches of {self.patch_size} pixels along a "
+                f"side; at most {LARGEST_GRID} are possible",
             )
 
     @property
@@ -123,29 +96,51 @@ class VisionConfig(_Shape):
 
 
 @dataclass(frozen=True, slots=True)
-class TextConfig(_Shape):
+class TextConfig(Settings):
     """The text encoder: BERT or XLM-R, which differ by these values only."""
 
-    kind: TextKind = "bert"
-    vocabulary: int = 30522
-    width: int = 768
-    layers: int = 12
-    """layers that run on text alone, below the fusion layers"""
-    heads: int = 12
-    hidden: int = 3072
-    positions: int = 512
-    """rows of the position table (XLM-R: two more than the longest text)"""
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    drop_path: float = 0.0
-    """at the last layer of text, fusion and decoder, linear from 0; above 0 it replaces dropout"""
+    KEY: ClassVar[str] = "text."
 
-    def __post_init__(self) -> None:
-        if self.kind not in ("bert", "xlm-roberta"):
-            raise ConfigError(unknown("text.kind", str(self.kind), ("bert", "xlm-roberta")))
-        self._check_fields("text.", heads=ATTENTION_HEADS)
+    kind: Annotated[TextKind, Setting("family of the encoder")] = "bert"
+    vocabulary: Annotated[int, Setting("rows of the token table", least=1, most=10**7)] = 30522
+    width: Annotated[int, Setting("of the states", least=1, most=_WIDTH)] = 768
+    layers: Annotated[
+        int,
+        Setting("layers that run on text alone, below the fusion layers", least=1, most=_LAYERS),
+    ] = 12
+    heads: Annotated[int, Setting("of attention", least=1, most=_WIDTH)] = 12
+    hidden: Annotated[int, Setting("width inside the feed-forward part", least=1, most=_WIDTH)] = (
+        3072
+    )
+    positions: Annotated[
+        int,
+        Setting(
+            "rows of the position table (XLM-R: two more than the longest text)",
+            least=1,
+            most=MOST_TOKENS,
+        ),
+    ] = 512
+    dropout: Annotated[
+        float, Setting("of states; training only", "probability", least=0, below=1)
+    ] = 0.1
+    attention_dropout: Annotated[
+        float, Setting("of attention weights; training only", "probability", least=0, below=1)
+    ] = 0.1
+    drop_path: Annotated[
+        float,
+        Setting(
+            "at the last layer of text, fusion and decoder, linear from 0; above 0 it replaces "
+            "dropout",
+            "probability",
+            least=0,
+            below=1,
+        ),
+    ] = 0.0
+
+    def contradictions(self) -> Iterator[Problem]:
+        """Problems of fields with one another."""
         if self.width % self.heads:
-            raise ConfigError(f"text.width {self.width} is not a multiple of {self.heads} heads")
+            yield Problem("text.width", f"{self.width} is not a multiple of {self.heads} heads")
 
     @property
     def padding(self) -> int:
@@ -169,53 +164,45 @@ class TextConfig(_Shape):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig(_Shape):
+class ModelConfig(Settings):
     """A whole model: the towers and the heads composed on them."""
 
-    vision: VisionConfig = VisionConfig()
-    text: TextConfig = TextConfig()
-    fusion_layers: int = 6
-    separate_fusion: bool = False
-    """multilingual: text and fusion are two modules, and the MLM output layer is not tied"""
-    embed: int = 256
-    """E: width of the contrastive features"""
-    frames: int = 0
-    """learned temporal positions; 0: none"""
-    heads: tuple[str, ...] = ("contrastive", "matching", "box", "mlm")
-    labels: int = 2
-    """classes of `classifier` or `pair_classifier`"""
-    decoder_layers: int = 6
-    """of `decoder`, when it is among the heads"""
+    vision: Annotated[VisionConfig, Setting("the vision encoder")] = VisionConfig()
+    text: Annotated[TextConfig, Setting("the text encoder")] = TextConfig()
+    fusion_layers: Annotated[
+        int, Setting("layers of text that also look at the image", least=1, most=_LAYERS)
+    ] = 6
+    separate_fusion: Annotated[
+        bool,
+        Setting(
+            "multilingual: text and fusion are two modules, and the MLM output layer is not tied"
+        ),
+    ] = False
+    embed: Annotated[int, Setting("E: width of the contrastive features", least=1, most=_WIDTH)] = (
+        256
+    )
+    frames: Annotated[
+        int, Setting("learned temporal positions; 0: none", "frames", least=0, most=1024)
+    ] = 0
+    heads: Annotated[tuple[str, ...], Setting("what is composed on the towers", choices=HEADS)] = (
+        "contrastive",
+        "matching",
+        "box",
+        "mlm",
+    )
+    labels: Annotated[
+        int, Setting("classes of `classifier` or `pair_classifier`", least=1, most=10**7)
+    ] = 2
+    decoder_layers: Annotated[
+        int, Setting("of `decoder`, when it is among the heads", least=1, most=_LAYERS)
+    ] = 6
 
-    def __post_init__(self) -> None:
-        self._check_fields(
-            vision=Kind("the settings of vision", lambda value: isinstance(value, VisionConfig)),
-            text=Kind("the settings of text", lambda value: isinstance(value, TextConfig)),
-            heads=listed(TEXT),
-        )
-        for head in self.heads:
-            if head not in HEADS:
-                raise ConfigError(unknown("head", head, HEADS))
+    def contradictions(self) -> Iterator[Problem]:
+        """Problems of heads with one another."""
         if len(set(self.heads)) < len(self.heads):
-            raise ConfigError(f"a head is named twice: {self.heads}")
+            yield Problem("heads", f"must name a head once, got {', '.join(self.heads)}")
         if {"classifier", "pair_classifier"} <= set(self.heads):
-            raise ConfigError("a model has either `classifier` or `pair_classifier`, not both")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The config that `to_dict` wrote (as read back from JSON)."""
-        plain = dict(values)
-        if isinstance(plain.get("vision"), Mapping):
-            plain["vision"] = VisionConfig.from_dict(plain["vision"])
-        if isinstance(plain.get("text"), Mapping):
-            plain["text"] = TextConfig.from_dict(plain["text"])
-        if isinstance(plain.get("heads"), list):
-            plain["heads"] = tuple(plain["heads"])
-        known = {f.name for f in fields(cls)}
-        for name in plain:
-            if name not in known:
-                raise ConfigError(unknown("field of ModelConfig", name, known))
-        return cls(**plain)
+            yield Problem("heads", "have either `classifier` or `pair_classifier`, not both")
 
     @property
     def multilingual(self) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from x2vlm.errors import ConfigError, unknown
+from x2vlm.settings import described
+from x2vlm.tasks.options import OPTIONS
 
 if TYPE_CHECKING:
     from x2vlm.data.text import Tokenizer
@@ -44,7 +46,7 @@ def build(name: str, config: ModelConfig, tokenizer: Tokenizer, **options: Any) 
     from x2vlm.model.x2vlm import X2VLM
 
     kind = task_class(name)
-    check_options(kind, options)
+    check_options(name, options)
     model = X2VLM(config.with_heads(**kind.heads(**options)))
     return build_on(name, model, tokenizer, **options)
 
@@ -52,7 +54,7 @@ def build(name: str, config: ModelConfig, tokenizer: Tokenizer, **options: Any) 
 def build_on(name: str, model: X2VLM, tokenizer: Tokenizer, **options: Any) -> Task:
     """A task on a model that exists and has the heads already (zero-shot, loaded weights)."""
     kind = task_class(name)
-    check_options(kind, options)
+    check_options(name, options)
     wanted = kind.heads(**options).get("heads")
     for head in wanted if isinstance(wanted, tuple) else ():
         if head not in model.config.heads:
@@ -64,9 +66,12 @@ def build_on(name: str, model: X2VLM, tokenizer: Tokenizer, **options: Any) -> T
     return kind(model, tokenizer, **options)
 
 
-def check_options(kind: type[Task], options: dict[str, Any]) -> None:
-    """ConfigError for an option that the task's constructor does not take."""
-    known = set(inspect.signature(kind.__init__).parameters) - {"self", "model", "tokenizer"}
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """ConfigError for an option that the task does not have, or a value it cannot have."""
+    if name not in OPTIONS:
+        raise ConfigError(unknown("task", name, OPTIONS))
+    known = {option.name for option in described(OPTIONS[name])}
     for option in options:
         if option not in known:
-            raise ConfigError(unknown(f"option of task {kind.name!r}", option, known))
+            raise ConfigError(unknown(f"option of task {name!r}", option, known))
+    OPTIONS[name].from_dict(options)

@@ -102,7 +102,7 @@ class Session:
         return found.step
 
     def _same_settings(self, found: state.Checkpoint) -> None:
-        old = TrainConfig.from_dict(found.state["config"]).to_dict()
+        old = TrainConfig.from_dict(found.state["config"], recorded=True).to_dict()
         then = _flat(old, leave_out=OPERATIONAL) | _flat(found.state.get("about", {}))
         now = _flat(self.config.to_dict()) | _flat(self._about)
         # Settings that came later than the checkpoint have values that change nothing.
