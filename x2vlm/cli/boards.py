@@ -96,6 +96,7 @@ def trust(names: Sequence[str]) -> None:
 
 
 def folders_of(words: Sequence[str]) -> list[Path]:
+    """Folders that the user names; by default runs/."""
     return [Path(home(word)) for word in words or ["runs"]]
 
 
