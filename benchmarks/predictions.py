@@ -15,7 +15,6 @@ Kinds, by task (a row may carry more keys; these are required):
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import math
 import os
@@ -28,6 +27,7 @@ import jsonlines
 
 from benchmarks.metrics.retrieval import DIRECTIONS, Ranking, query_targets
 from benchmarks.metrics.winoground import PAIRS
+from x2vlm import plain
 from x2vlm.errors import ConfigError, PredictionError, unknown
 from x2vlm.types import Prediction, Record
 from x2vlm.writing import reported, whole
@@ -105,10 +105,6 @@ def check(task: str, row: Any, where: str) -> Prediction:
     return row | {"id": str(row["id"])}
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a score")
-
-
 def read(path: Path, task: str) -> list[Prediction]:
     """All of `stream`."""
     return list(stream(path, task))
@@ -128,7 +124,7 @@ def stream(path: Path, task: str) -> Iterator[Prediction]:
 
 def _rows(file: TextIO, task: str, path: Path) -> Iterator[Prediction]:
     names: dict[str, str] = {}
-    reader = jsonlines.Reader(file, loads=functools.partial(json.loads, parse_constant=_refuse))
+    reader = jsonlines.Reader(plain.lines(file), loads=plain.loads)
     number = 0
     while True:
         number += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +15,16 @@ from benchmarks.asking import Asking
 from benchmarks.base import Benchmark
 from benchmarks.facts import check_facts
 from benchmarks.files import Files
+from benchmarks.identity import identity
 from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root, floor_of
 from benchmarks.plan import Plan
+from benchmarks.recompute import remember
 from benchmarks.record import ResultRecord, hardware, packages, sha256
-from benchmarks.records import fingerprint, load_records, missing_languages
+from benchmarks.records import fingerprint, load_records, missing_languages, without
 from benchmarks.score import class_names, score_split
-from benchmarks.stages import Stage
+from benchmarks.stages import Stage, trained_on
 from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
@@ -30,6 +32,7 @@ from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
 from x2vlm.locking import owned
 from x2vlm.model import checkpoint
+from x2vlm.model.metadata import FORMAT
 from x2vlm.provenance import revision
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
@@ -128,7 +131,7 @@ class Run:
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": self.model.source(),
             "model": self.model.shape(), "train": decisive, "options": self.model.options,
-            "code": checkpoint.FORMAT,
+            "code": FORMAT,
         })  # fmt: skip
         out = self.folder / "model.safetensors"
         if stage.finished() and out.is_file():
@@ -182,7 +185,7 @@ class Run:
         def validate() -> float:
             out = self.folder / "validation.jsonl"
             _, skipped = self.asking.write(out, task, records)
-            value = self._scores(_without(records, skipped), out)[self.benchmark.headline].value
+            value = self._scores(without(records, skipped), out)[self.benchmark.headline].value
             distributed.barrier()  # every process has read it
             if distributed.is_main():
                 out.unlink()
@@ -202,7 +205,7 @@ class Run:
         stage = Stage(self.folder, "predict", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": source, "model": self.model.shape(),
-            "predict": settings, "options": self.model.options, "code": checkpoint.FORMAT,
+            "predict": settings, "options": self.model.options, "code": FORMAT,
         })  # fmt: skip
         out = self.folder / "predictions.jsonl"
         noted = stage.finished()
@@ -223,25 +226,23 @@ class Run:
         count, unreadable = self.asking.write(out, task, kept, [stage.key, fingerprint(kept)])
         if distributed.is_main():
             model = self.model.describe(task, source, weights is not None)
+            watched = self.benchmark.media == "video"
+            video = {**decoder_info(), "frames": self.plan.model.frames} if watched else None
             stage.finish(
                 seconds=time.monotonic() - started, sha256=sha256(out), count=count,
-                skipped=[*missing, *unreadable], model=model, video=self._video(),
+                skipped=[*missing, *unreadable], model=model, video=video,
                 waited=self.asking.waited,
             )  # fmt: skip
         distributed.barrier()
         return out
-
-    def _video(self) -> dict[str, Any] | None:
-        if self.benchmark.media != "video":
-            return None
-        return {**decoder_info(), "frames": self.plan.model.frames}
 
     def score(self) -> ResultRecord:
         """The scoring stage: record.json out of predictions.jsonl. Needs no model."""
         split = self.plan.test_split()
         records, files = self._evaluated()
         noted = Stage(self.folder, "predict", {}).note()
-        records = _without(records, noted["skipped"])
+        tuned = Stage(self.folder, "train", {}).note()
+        records = without(records, noted["skipped"])
         started = time.monotonic()
         scores = {self.benchmark.headline: Measure(None, 0, None, "for the server: x2vlm submit")}
         if self.benchmark.split(split).scored:
@@ -250,7 +251,7 @@ class Run:
             benchmark=self.benchmark.name, benchmark_version=self.benchmark.version, split=split,
             protocol=self.plan.told_protocol, headline=self.benchmark.headline, metrics=scores,
             n=len(records), limit=self.plan.data.limit, seed=self.plan.seed,
-            model={**noted["model"], "pretraining": self.plan.model.pretrained_on},
+            model=self.model.facts(noted["model"]),
             predictions={
                 "file": "predictions.jsonl", "sha256": noted["sha256"],
                 "count": noted["count"],
@@ -262,17 +263,19 @@ class Run:
             chance=chance_levels(self.plan), perfect=self.benchmark.perfect,
             floor=floor_of(self.plan, scores[self.benchmark.headline]),
             seconds={
-                "train": Stage(self.folder, "train", {}).note().get("seconds", 0.0),
+                "train": tuned.get("seconds", 0.0),
                 "predict": noted["seconds"], "waiting for data": noted.get("waited", 0.0),
                 "score": time.monotonic() - started,
             },
             skipped=(*files.skipped, *noted["skipped"]), video=noted["video"],
             data={"fingerprint": fingerprint(records), "notes": files.notes,
-                  "train_skipped": Stage(self.folder, "train", {}).note().get("skipped", []),
+                  **trained_on(tuned),
                   "partial": {role: path.name for role, path in files.partial().items()},
                   "missing_languages": missing_languages(self.benchmark, split, records)},
         )  # fmt: skip
+        record = replace(record, identity=identity(record))
         record.write(self.folder / "record.json")
+        remember(replace(record, path=str(self.folder / "record.json")))
         return record
 
     def _scores(self, records: Sequence[Record], path: Path) -> Scores:
@@ -282,11 +285,6 @@ class Run:
         return score_split(
             self.benchmark, records, rows, labels=labels, limited=limited, **self.plan.scoring
         )
-
-
-def _without(records: Sequence[Record], skipped: Iterable[Mapping[str, str]]) -> list[Record]:
-    left_out = {row["id"] for row in skipped if "id" in row}
-    return [record for record in records if record.id not in left_out]
 
 
 def run(plan: Plan) -> ResultRecord:

@@ -28,6 +28,9 @@ SHOWN = "  every setting with its value: x2vlm show benchmark=…"
 SHOWING = """  RUNS are run folders, or folders of them; without any: runs.
   allow: records that are refused otherwise (limited, partial, dirty, superseded), shown marked.
   states: published numbers to show (verified, weak, digitised, conflicting, memory)"""
+TRUSTED = """  benchmark=FILE.py:NAME,…: code that runs are of and that you trust; what a
+  record alone names is never run"""
+PICTURES = """  pictures: folders beside the runs' data folders from which pictures may be copied"""
 
 DATA_HELP = """  x2vlm data status data=DIR [layout=FILE] [benchmark=NAME,…]
       what is there per benchmark and split: complete, partial, missing (and how to get it)
@@ -74,18 +77,22 @@ COMMANDS: dict[str, Command] = {
     "board": Command("[RUNS…] [board=NAME] [format=md|csv|tex|json|html] [out=DIR]"
                      " [allow=dirty,limited,…] [states=verified,weak,…]",
                      "tables from records", "boards:board", SHOWING),
-    "compare": Command("RUN RUN […] [seed=N] [out=DIR]",
+    "compare": Command("RUN RUN […] [seed=N] [out=DIR] [benchmark=FILE.py:NAME]",
                        "paired comparison of runs on the same samples", "boards:compare",
                        "  a RUN is a run folder, or a folder of runs (each benchmark once).\n"
-                       "  out: writes compare.md, and flips.csv with every sample that flipped"),
+                       "  out: writes compare.md, and flips.csv with every sample that flipped\n"
+                       f"{TRUSTED}"),
     "explain": Command("IMAGE TEXT [TEXT…] [regions=x,y,w,h;…] | benchmark=… [data=DIR] [limit=N]",
                        "where a model looks and what it locates, as pictures", "explain:explain"),
-    "site": Command("[RUNS…] [out=site] [gallery=DIR,…] [allow=…] [states=…]",
-                    "a static site of boards and samples", "boards:site", SHOWING),
-    "export": Command("[RUNS…] [out=export] [name=…] [allow=…]",
-                      "results for other harnesses, and a model card's block", "boards:export"),
-    "submit": Command("RUN [name=…] [out=DIR] [kind=nocaps] [subset=…]",
-                      "the official submission file of a run", "boards:submit"),
+    "site": Command("[RUNS…] [out=site] [gallery=DIR,…] [pictures=DIR,…] [allow=…] [states=…]"
+                    " [benchmark=FILE.py:NAME]",
+                    "a static site of boards and samples", "boards:site",
+                    f"{SHOWING}\n{PICTURES}\n{TRUSTED}"),
+    "export": Command("[RUNS…] [out=export] [name=…] [allow=…] [benchmark=FILE.py:NAME]",
+                      "results for other harnesses, and a model card's block", "boards:export",
+                      TRUSTED),
+    "submit": Command("RUN [name=…] [out=DIR] [kind=nocaps] [subset=…] [benchmark=FILE.py:NAME]",
+                      "the official submission file of a run", "boards:submit", TRUSTED),
 }  # fmt: skip
 
 

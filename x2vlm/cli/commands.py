@@ -238,10 +238,18 @@ def convert(words: list[str]) -> int:
         )
     sizes = ("image_size", "frames", "labels")
     numbers = {name: whole(settings, name) for name in sizes if name in settings}
-    report = change(plain[0], plain[1], to=settings["to"], tokenizer=settings.get("tokenizer", ""),
-                    **numbers)  # fmt: skip
-    print(report)
+    kept = _tokenizer_to_keep(settings.get("tokenizer", ""))
+    print(change(plain[0], plain[1], to=settings["to"], tokenizer=kept, **numbers))
     return 0
+
+
+def _tokenizer_to_keep(name: str) -> str:
+    """What a weights file keeps of the tokenizer that the user names: a name that every
+    installation knows, or the whole tokenizer, since no other name in a file is followed."""
+    from x2vlm.data.text import load_tokenizer
+    from x2vlm.weights import known_tokenizers
+
+    return name if not name or name in known_tokenizers() else load_tokenizer(name).to_json()
 
 
 def reproduce(words: list[str]) -> int:
@@ -267,7 +275,7 @@ def reproduce(words: list[str]) -> int:
     if first.plan.trains:
         weights = first.folder / "model.safetensors"
         settings += [f"checkpoint={weights}", "model.random=false"]
-        settings += [f"protocol=evaluate:{first.plan.told_protocol}"]
+        settings += [f"protocol=evaluate:{first.plan.told_protocol}", "model.seeded=true"]
     published = {n.split for n in numbers() if n.benchmark == first.benchmark.name and n.ours}
     published.discard(first.plan.test_split())
     splits = [n for n, split in first.benchmark.splits.items() if split.scored and n in published]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from x2vlm.errors import ConfigError, WritingError, unknown
+from x2vlm import plain
+from x2vlm.errors import ConfigError, TrainingError, WritingError, unknown
 from x2vlm.train.step import Outcome
 from x2vlm.writing import write_atomically
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 METRICS = "train.jsonl"
+METRICS_ROW = plain.shaped({"step": plain.number()})
 
 
 class Logger(Protocol):
@@ -260,13 +262,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     path = folder / METRICS
     if not path.exists():
         return []
-    rows: list[dict[str, float]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    return list(plain.rows(path, METRICS_ROW, TrainingError))
 
 
 def plot_losses(folder: Path, log: Callable[[str], None]) -> None:

@@ -64,7 +64,7 @@ class _TaskLoss(nn.Module):
 
 
 class Step:
-    """Forward, backward, clip and update for a task under one config.
+    """Forward, backward, clip (where set) and update for a task under one config.
 
     optimiser: AdamW over named groups; scaler: active for float16 only. Both belong to the
     training state.
@@ -240,10 +240,11 @@ class Step:
         )
 
     def _update(self, step: int, batches: Sequence[Batch]) -> float:
-        """Clip and step; the gradient norm before clipping. A gradient that is not finite stops
-        the run before it reaches the weights; in float16 the scaler leaves such a step out."""
+        """Clip where set, and step; the gradient norm before clipping. A gradient that is not
+        finite stops the run before it reaches the weights; in float16 the scaler leaves such a step
+        out."""
         self.scaler.unscale_(self.optimiser)
-        limit = self.config.clip if self.config.clip > 0 else math.inf
+        limit = self.config.clip or math.inf
         found = nn.utils.clip_grad_norm_(self.trained, limit)
         norm = float(found.full_tensor() if isinstance(found, DTensor) else found)
         if not (math.isfinite(norm) or self.scaler.is_enabled()):
