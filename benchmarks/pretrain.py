@@ -60,16 +60,16 @@ def pretrain(plan: PretrainPlan) -> Path:
         seed=plan.train.seed, micro_batch=plan.train.micro_batch or 0,
         matching_until=plan.matching_until,
     )  # fmt: skip
-    about = _about(plan)
+    source.check_negatives()
+    about, steps = _about(plan), plan.train.steps
     try:
-        result = train(task, source, plan.train, folder, total_steps=plan.train.steps,
-                       about=about, log=log.info)  # fmt: skip
+        result = train(task, source, plan.train, folder, total_steps=steps, about=about)
     finally:
         source.write_report(folder)
     if result.finished and distributed.is_main():
         _write(plan, task.model, tokenizer, out, result, about["init"])
     distributed.barrier()
-    if result.stop is not None:
+    if result.stop:
         raise result.stop
     return out
 

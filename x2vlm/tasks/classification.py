@@ -77,15 +77,8 @@ class Classification(Task):
     def check_training(
         self, units: Sequence[Record], settings: TrainConfig, micro_batch: int
     ) -> list[str]:
-        """Labels outside the list teach nothing, a list of one neither."""
+        """Labels outside the list teach nothing, a list of one little."""
         del settings, micro_batch
-        if len(self.labels) < 2:
-            raise DataError(
-                f"there is one label to choose from: {', '.join(self.labels) or 'none'}; nothing "
-                "can be learned",
-                source=units[0].source if units else "",
-                expected="at least two labels",
-            )
         known = [unit.target["label"] for unit in units if unit.target.get("label") is not None]
         if units and not known:
             raise DataError(
@@ -101,7 +94,7 @@ class Classification(Task):
                 f"the answers of {missing} of {len(units)} training samples are outside "
                 f"the list of {len(self.labels)} labels: they teach nothing"
             )
-        if len(known) > 1 and len(set(known)) == 1:
+        if known and (len(self.labels) == 1 or (len(known) > 1 and len(set(known)) == 1)):
             found.append(
                 f"all {len(known)} training samples have the label "
                 f"{self.labels[known[0]]!r}: always to give it is all there is to learn"

@@ -80,8 +80,8 @@ def collect(task: Retrieval, loader: Iterable[Batch]) -> Gallery:
 
 def _keep(folder: Path, images: Sequence[Image]) -> None:
     """Some images to a file, so that no second copy of all of them is ever in memory."""
-    beside = half_written(folder)
-    with held(folder.with_name(f".{folder.name}.lock"), str(folder), wait=True):
+    cache, beside = folder.parent, half_written(folder)
+    with held(cache.with_name(f".{cache.name}.lock"), str(cache), wait=True):
         if folder.is_dir():  # another run kept the same images meanwhile
             return
         shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
