@@ -14,6 +14,7 @@ from x2vlm.errors import CheckpointError, ConfigError, unknown
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS
 from x2vlm.model.x2vlm import X2VLM
+from x2vlm.storage.file_kinds import check_is_weights
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -41,6 +42,8 @@ def find_weights(name: str | Path, folder: Path = ASSETS) -> Path:
     if not path.exists() and shipped.is_file():
         return shipped
     if path.is_dir():
+        if any(path.glob("*.index.json")) and not (path / "model.safetensors").is_file():
+            check_is_weights(path)
         path = path / "model.safetensors"
     if not path.is_file():
         names = sorted(file.stem for file in folder.glob("*.safetensors"))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,11 +21,21 @@ from torch import Tensor
 from x2vlm.errors import CheckpointError, unknown
 from x2vlm.model.config import TASK_HEADS, ModelConfig
 from x2vlm.model.fit import Fault, State, compare, empty_model, fit, refuse
-from x2vlm.model.names import SMOOTHING, derived, infer_config, official_name
+from x2vlm.model.names import SMOOTHING, derived, infer_config, official_name, usual_names
 from x2vlm.model.x2vlm import X2VLM
+from x2vlm.storage.file_kinds import check_is_weights
+from x2vlm.storage.finite import check_finite
+from x2vlm.storage.torch_file import read_torch
+from x2vlm.storage.wrappers import unwrap
 
 FORMAT = "x2vlm-1"
 """of our weights files"""
+_CAUSES = {
+    False: "the file is damaged, or is not an official X²-VLM model",
+    True: "beside the model the file holds tensors of its training (queues, averages) or of other "
+    "heads; save the model's own state dict",
+}
+"""why tensors do not fit; whether all of them are left over"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +48,22 @@ class Loaded:
 
 
 def read_state(path: Path) -> State:
-    """The tensors of an official .th (or .safetensors) file; nothing in it is executed.
+    """The tensors of a .th (or .safetensors) file, all finite; nothing in it is executed.
 
-    A dict with `model`, `state_dict` or `module` inside is unwrapped, and a common "module." in
-    front of the names removed. CheckpointError when the file holds anything but tensors.
+    Wrappers of training frameworks are taken off (see `storage.wrappers`). CheckpointError says
+    what the file is instead, or which tensors are not finite.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}")
+    check_is_weights(path)
     if _is_safetensors(path):
-        return _read_safetensors(path)[0]
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as weights: {_unreadable(error)}\n"
-            "  expected: a complete torch file of tensors only (others could run code, and are "
-            "refused)\n  to do: download it again, or save its state dict anew"
-        ) from error
-    return unwrap(loaded, str(path))
+        return unwrap(_read_safetensors(path)[0], str(path))
+    return state_of(read_torch(path), str(path))
 
 
-def _unreadable(error: Exception) -> str:
-    """Why torch did not read a file, in a line."""
-    if not isinstance(error, pickle.UnpicklingError):
-        return str(error).partition(". ")[0] or "it is empty"
-    if found := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"it holds {found[1]}, which is no tensor"
-    return "it holds objects that are no tensors, or is no torch file"
+def state_of(loaded: object, where: str) -> State:
+    """The tensors of a state dict, or of what a training saved around it; all finite."""
+    state = unwrap(loaded, where)
+    check_finite(state, where)
+    return state
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -75,36 +72,16 @@ def _is_safetensors(path: Path) -> bool:
         return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
 
 
-def unwrap(loaded: object, where: str) -> State:
-    """The state dict inside what `torch.load` returned."""
-    for key in ("model", "state_dict", "module"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise CheckpointError(
-            f"{where} holds {'nothing' if loaded == {} else type(loaded).__name__}, expected named "
-            "tensors\n  to do: give the model's state dict, or a dict with it under `model`"
-        )
-    for name, value in loaded.items():
-        if not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"{where}: {name!r} is {type(value).__name__}, expected a tensor; give the model's "
-                "state dict, or a dict with it under `model`"
-            )
-    if all(name.startswith("module.") for name in loaded):
-        return {name.removeprefix("module."): value for name, value in loaded.items()}
-    return dict(loaded)
-
-
 def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
-    """Tensors and metadata; CheckpointError when the file is damaged."""
+    """Tensors, all finite, and metadata; CheckpointError when the file is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            # safe_open is no mapping: it has keys() and no iterator
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in list(file.keys())}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+    check_finite(state, str(path))
+    return state, metadata
 
 
 def _upcast(tensor: Tensor) -> Tensor:
@@ -123,7 +100,7 @@ def from_official(state: Mapping[str, Tensor], config: ModelConfig, where: str) 
     faults = compare({name: p for name, (_, p) in ours.items()}, parameters)
     faults += _wrong_copies(state, follows)
     if faults:
-        raise refuse(faults, where, "the file is damaged, or no official X²-VLM model")
+        raise refuse(faults, where, _CAUSES[all(fault.expected is None for fault in faults)])
     return {ours[name][0]: _upcast(tensor) for name, tensor in parameters.items()}
 
 
@@ -177,7 +154,8 @@ def load_official(
     side where they are not width / 64. Raises CheckpointError, naming the first tensors at fault.
     """
     where = "state dict" if isinstance(source, Mapping) else str(source)
-    state = dict(source) if isinstance(source, Mapping) else read_state(Path(source))
+    state = state_of(source, where) if isinstance(source, Mapping) else read_state(Path(source))
+    state = usual_names(state)
     asked = text_heads or (config.text.heads if config else None)
     try:
         found = infer_config({name: tensor.shape for name, tensor in state.items()}, asked)
@@ -238,8 +216,7 @@ def load(
 ) -> Loaded:
     """A model from one of our files, changed as `load_official` changes one; strict likewise."""
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}")
+    check_is_weights(path)
     state, metadata = _read_safetensors(path)
     if metadata.get("format") != FORMAT:
         official = "vision_encoder.cls_token" in state
@@ -266,7 +243,8 @@ def load_any(path: str | Path, to: Mapping[str, Any] | None = None, **changes: A
     changes: image_size, frames, allow_new as in `load`.
     """
     path = Path(path)
-    if path.is_file() and _is_safetensors(path) and _is_ours(path):
+    check_is_weights(path)
+    if _is_safetensors(path) and _is_ours(path):
         return load(path, to, **changes)
     return Loaded(load_official(path, to=to, **changes))
 

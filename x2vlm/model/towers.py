@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from x2vlm.errors import CheckpointError
-from x2vlm.model.checkpoint import from_official, read_state, unwrap
+from x2vlm.model.checkpoint import from_official, read_state, state_of
 from x2vlm.model.config import ModelConfig
 from x2vlm.model.fit import Fault, State, refuse
 from x2vlm.model.names import infer_config, official_name
@@ -77,7 +77,9 @@ def init_towers(
 
 
 def _read(source: Source) -> State:
-    return unwrap(source, "state dict") if isinstance(source, Mapping) else read_state(Path(source))
+    return (
+        state_of(source, "state dict") if isinstance(source, Mapping) else read_state(Path(source))
+    )
 
 
 def _needs_multilingual(config: ModelConfig) -> None:
