@@ -126,6 +126,8 @@ def _array(*_: object) -> Array:
     return Array()
 
 
+MADE = (Inert, NumberKind, Array)
+"""classes whose objects the functions here return; torch's reader sets the state of these"""
 _NUMPY = {"multiarray.scalar": _scalar, "multiarray._reconstruct": _array, "dtype": NumberKind}
 
 

@@ -17,7 +17,7 @@ import torch
 
 from x2vlm.errors import CheckpointError
 from x2vlm.storage.file_kinds import check_is_weights
-from x2vlm.storage.stand_ins import runs_code, stand_in
+from x2vlm.storage.stand_ins import MADE, runs_code, stand_in
 
 _BROKEN = (
     pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError,
@@ -57,7 +57,8 @@ def _read(path: Path, names: list[str]) -> object:
 
 
 def _load(path: Path, known: dict[str, Any]) -> object:
-    pairs: list[Any] = [(made, name) for name, made in known.items()]
+    made = [(one, f"x2vlm.{one.__name__}") for one in MADE]
+    pairs: list[Any] = [*made, *((one, name) for name, one in known.items())]
     with torch.serialization.safe_globals(pairs), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the pickle's protocol, and of old storage classes
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -64,10 +64,11 @@ class _Found:
 
     @property
     def rank(self) -> tuple[object, ...]:
-        """The plain weights first, then by the name of the key, then the larger."""
+        """The plain weights first, an official model, the name of its key, then the larger."""
         places = [_PLACES.index(key) if key in _PLACES else len(_PLACES) for key in self.path]
-        size = sum(tensor.numel() for tensor in self.tensors.values())
-        return self.average, max(places, default=0), -size, self.path
+        official = any(name.endswith(_SIGN) for name in self.tensors)
+        place = max(places, default=len(_PLACES))
+        return self.average, not official, place, -len(self.tensors), self.path
 
 
 def unwrap(loaded: object, where: str) -> State:
