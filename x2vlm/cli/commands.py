@@ -206,7 +206,7 @@ def list_all(words: list[str]) -> int:
 
 def convert(words: list[str]) -> int:
     """x2vlm convert IN OUT --to TASK."""
-    from x2vlm.model.checkpoint import convert as change
+    from x2vlm.weights import convert as change
 
     plain, settings = split_words([word.removeprefix("--") if "=" in word else word
                                    for word in words])  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -262,7 +262,7 @@ def convert(
     out: str | Path,
     *,
     to: str,
-    tokenizer: str = "",
+    tokenizer: str | Callable[[str, ModelConfig], str] = "",
     image_size: int | None = None,
     frames: int | None = None,
     labels: int | None = None,
@@ -270,7 +270,8 @@ def convert(
     """Convert a file: official or ours -> ours with the heads of a task, or -> official names.
 
     to: a task (see `config.TASK_HEADS`), or "official", which writes a .th file. tokenizer: its
-    JSON or name, kept in our file; empty: the one already inside. labels: classes of a classifier.
+    JSON or name, kept in our file, or what makes it of the one inside and the config; empty: the
+    one already inside. labels: classes of a classifier.
     Returns a report in words: what was dropped, what starts anew.
     """
     if to != "official" and to not in TASK_HEADS:
@@ -278,7 +279,9 @@ def convert(
     fields: dict[str, Any] = {} if to == "official" else {"heads": TASK_HEADS[to]}
     if labels is not None:
         fields["labels"] = labels
-    before = load_any(source).model.config.heads
+    first = load_any(source)
+    before = first.model.config.heads
+    kept = tokenizer(first.tokenizer, first.model.config) if callable(tokenizer) else tokenizer
     loaded = load_any(
         source,
         fields or None,
@@ -293,7 +296,7 @@ def convert(
         torch.save({"model": to_official(model)}, beside)
         beside.replace(out)
     else:
-        save(model, out, tokenizer=tokenizer or loaded.tokenizer, extra=loaded.extra)
+        save(model, out, tokenizer=kept or loaded.tokenizer, extra=loaded.extra)
     dropped = [head for head in before if head not in model.config.heads]
     parts = sorted({name.split(".")[0] for name in model.new_parameters})
     return (

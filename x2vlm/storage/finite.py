@@ -1,4 +1,4 @@
-"""Whether numbers are finite: weights when they are read, and what a model says of a batch."""
+"""Whether weights are finite; held when they are read (see `tasks.outputs` for predictions)."""
 
 from __future__ import annotations
 
