@@ -36,6 +36,9 @@ class ModelChoice(Settings):
     """preset: see `x2vlm list`"""
     checkpoint: str = ""
     """our .safetensors, a run folder, an official .th; empty: those shipped with the preset"""
+    trained_on: str = ""
+    """what a checkpoint that is only evaluated was fine-tuned on, for the record: "vqav2:trainval",
+    "train+val" (splits of the benchmark), or any text; empty: what the weights themselves say"""
     shipped: str = ""
     """folder with NAME.safetensors of the presets that ship with weights; empty: in the package"""
     random: bool = False

@@ -35,6 +35,9 @@ class ResultRecord:
     files of its release, "own" for a user's own data. lower_is_better: the metrics of which less
     is better, such as ranks.
     floor: what the mini suite expects of the headline, {"value", "met"} or None.
+    training: None of zero-shot results. Of a run that trained {"split", "languages", "n",
+    "fingerprint", "overlap"}, of weights that were trained before {"trained_on" ("unknown" when
+    nobody says), "source", "overlap"}; overlap: None, or see `benchmarks.trained_on.Overlap`.
     """
 
     benchmark: str
@@ -62,8 +65,16 @@ class ResultRecord:
     skipped: tuple[Mapping[str, str], ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     video: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] | None = None
     schema: int = SCHEMA
     path: str = field(default="", compare=False)
+
+    @property
+    def training_unknown(self) -> bool:
+        """Whether nobody says what evaluated weights were fine-tuned on; old records never do."""
+        if self.training is None:
+            return str(self.config.get("protocol", "")).startswith("evaluate")
+        return self.training.get("trained_on") == "unknown"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values in a fixed order; NaN cannot occur (Measure refuses it)."""
@@ -84,7 +95,7 @@ class ResultRecord:
             )
         known = {f.name for f in fields(cls)} - {"path"}
         optional = {"suite", "chance", "perfect", "lower_is_better", "floor", "seconds", "skipped",
-                    "data", "video"}  # fmt: skip
+                    "data", "video", "training"}  # fmt: skip
         missing, unknown = known - optional - set(values), set(values) - known
         if missing or unknown:
             raise RecordError(

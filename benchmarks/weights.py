@@ -14,6 +14,7 @@ from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.plan import Plan
 from benchmarks.record import sha256
+from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.x2vlm import count_parameters
 from x2vlm.tasks import build_on, task_class
@@ -78,6 +79,21 @@ class ModelOfRun:
             if note := other_size(self.choice.name, model.config):
                 log.warning("%s", note)
         return build_on(self.benchmark.task, model.to(self.device), text, **self.options)
+
+    def trained_on(self) -> tuple[str, str]:
+        """What the weights the run starts from were fine-tuned on, and who says so: "user",
+        "weights" (the run that made them), or "official" for public ones; ("", "") when nobody."""
+        if self.choice.trained_on:
+            return self.choice.trained_on, "user"
+        path = self.start()
+        if path is None or not self.plan.protocol.startswith("evaluate"):
+            return "", ""
+        if checkpoint.is_ours(path):
+            told = checkpoint.read_extra(path).get("trained_on", "")
+            return (told, "weights") if isinstance(told, str) and told else ("", "")
+        # An official file that is evaluated as it is has the benchmark's head: it was fine-tuned.
+        public = self.benchmark.public_training
+        return (public, "official") if public else ("", "")
 
     def describe(self, task: Task, weights: str, trained: bool) -> dict[str, Any]:
         """The model as a record tells it. weights: hash of the file it was loaded from."""

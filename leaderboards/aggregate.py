@@ -23,8 +23,8 @@ FLAGS = ("limited", "partial", "dirty", "superseded")
 CELL = ["suite", "benchmark", "version", "split", "protocol", "metric", "model", "pretraining"]
 COLUMNS = [*CELL, "value", "n", "standard_error", "seed", "parameters", "resolution", "chance",
            "headline", "higher_is_better", "floor", "floor_met", "note", "revision", "date",
-           "flags", "record"]  # fmt: skip
-SHARED = ["parameters", "resolution", "chance", "headline", "higher_is_better", "floor"]
+           "flags", "record", "training"]  # fmt: skip
+SHARED = ["parameters", "resolution", "chance", "headline", "higher_is_better", "floor", "training"]
 SUMMARY = ["value", "sd", "seeds", "n", "standard_error", "flags", "records", "floor_met", "note",
            "date", *SHARED]  # fmt: skip
 
@@ -130,8 +130,7 @@ def long_table(records: Sequence[ResultRecord], allow: Collection[str] = ()) -> 
         sizes.setdefault(_score(record), set()).add(record.model.get("resolution"))
     rows: list[dict[str, object]] = []
     for record, marks in admitted:
-        name = _called(record, marks, len(sizes[_score(record)]) > 1)
-        rows += _rows(record, marks, name)
+        rows += _rows(record, marks, _called(record, marks, len(sizes[_score(record)]) > 1))
     kept = tuple(record for record, _ in admitted)
     return Long(pd.DataFrame(rows, columns=COLUMNS), tuple(refused), kept)
 
@@ -295,6 +294,7 @@ def _rows(record: ResultRecord, flags: tuple[str, ...], model: str) -> list[dict
                 "date": record.created,
                 "flags": flags,
                 "record": record.path,
+                "training": "unknown" if record.training_unknown else "",
             }
         )
     return rows

@@ -244,15 +244,26 @@ def load_any(path: str | Path, to: Mapping[str, Any] | None = None, **changes: A
     """
     path = Path(path)
     check_is_weights(path)
-    if _is_safetensors(path) and _is_ours(path):
+    if is_ours(path):
         return load(path, to, **changes)
     return Loaded(load_official(path, to=to, **changes))
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
+    """Whether a file of weights is of our format, not an official one."""
+    return _is_safetensors(path) and "format" in _metadata(path)
+
+
+def read_extra(path: Path) -> dict[str, Any]:
+    """What was kept beside the weights of one of our files, without reading those."""
+    extra = json.loads(_metadata(path).get("extra", "{}"))
+    return extra if isinstance(extra, dict) else {}
+
+
+def _metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
-            return "format" in (file.metadata() or {})
+            return file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
 
