@@ -35,6 +35,7 @@ from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
 from x2vlm.train.trainer import TrainResult, train
 from x2vlm.types import Record
+from x2vlm.weights import source_sha256
 
 log = logging.getLogger("x2vlm")
 ZERO_SHOT = frozenset({"matching", "attributes"})
@@ -127,7 +128,7 @@ class Run:
             "data": fingerprint(records), "weights": self.model.source(),
             "model": self.model.shape(), "train": decisive, "options": self.model.options,
             "code": checkpoint.FORMAT,
-        })  # fmt: skip
+        }, self.model.former_source)  # fmt: skip
         out = self.folder / "model.safetensors"
         if stage.finished() and out.is_file():
             log.info("%s: trained already", self.folder)
@@ -196,14 +197,14 @@ class Run:
         """The prediction stage: predictions.jsonl of the evaluated split."""
         split = self.plan.test_split()
         records, files = self._evaluated()
-        source = sha256(weights) if weights else self.model.source()
+        source = source_sha256(weights) if weights else self.model.source()
         settings = replace(self.plan.predict, cache="", workers=0).to_dict()
         settings.pop("batch_size")
         stage = Stage(self.folder, "predict", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": source, "model": self.model.shape(),
             "predict": settings, "options": self.model.options, "code": checkpoint.FORMAT,
-        })  # fmt: skip
+        }, lambda: sha256(weights) if weights else self.model.former_source())  # fmt: skip
         out = self.folder / "predictions.jsonl"
         noted = stage.finished()
         if noted and out.is_file() and sha256(out) == noted["sha256"]:

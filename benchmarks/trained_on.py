@@ -41,9 +41,6 @@ class Overlap:
     of_images: int
     found_by: str = "records"
 
-    def __bool__(self) -> bool:
-        return bool(self.ids or self.images)
-
     def to_json(self) -> dict[str, Any]:
         """Counts, and their shares of the evaluated split."""
         return {
@@ -174,7 +171,7 @@ def of_checkpoint(
     if not told:
         return {"trained_on": UNKNOWN, "source": "", "overlap": None}
     found = _overlap_of(told, benchmark, files, split, evaluated)
-    return {"trained_on": told, "source": source, "overlap": found and found.to_json()}
+    return {"trained_on": told, "source": source, "overlap": found.to_json() if found else None}
 
 
 def _overlap_of(

@@ -19,7 +19,7 @@ from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.x2vlm import count_parameters
 from x2vlm.tasks import build_on, task_class
 from x2vlm.tasks.base import Task
-from x2vlm.weights import ASSETS, find_device, find_weights, load_weights, new_model
+from x2vlm.weights import ASSETS, find_device, find_weights, load_weights, new_model, source_sha256
 
 log = logging.getLogger("x2vlm")
 
@@ -51,9 +51,18 @@ class ModelOfRun:
         return find_weights(self.choice.name, folder)
 
     def source(self) -> str:
-        """Identity of the weights the run starts from."""
+        """Identity of the weights the run starts from: the hash of their content."""
         path = self.start()
-        return sha256(path) if path else f"random:{self.choice.name}:{self.plan.seed}"
+        return (
+            source_sha256(path, self.choice.tokenizer)
+            if path
+            else f"random:{self.choice.name}:{self.plan.seed}"
+        )
+
+    def former_source(self) -> str:
+        """What `source` was in earlier versions: the hash of the file."""
+        path = self.start()
+        return sha256(path) if path else self.source()
 
     def shape(self) -> dict[str, Any]:
         """What else decides the model, for the keys of stages."""
@@ -96,7 +105,7 @@ class ModelOfRun:
         return (public, "official") if public else ("", "")
 
     def describe(self, task: Task, weights: str, trained: bool) -> dict[str, Any]:
-        """The model as a record tells it. weights: hash of the file it was loaded from."""
+        """The model as a record tells it. weights: hash of their content."""
         return {
             "name": self.choice.name,
             "parameters": count_parameters(task.model),

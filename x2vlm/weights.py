@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,18 @@ def convert(
         return text.to_json()
 
     return checkpoint.convert(source, out, to=to, tokenizer=kept, **sizes)
+
+
+def source_sha256(path: Path, tokenizer: str = "") -> str:
+    """`checkpoint.weights_sha256` with a tokenizer by name or path; kept while the file stays."""
+    facts = path.stat()
+    return _source_sha256(str(path.resolve()), facts.st_size, facts.st_mtime_ns, tokenizer)
+
+
+@functools.lru_cache(maxsize=64)
+def _source_sha256(path: str, _size: int, _changed: int, tokenizer: str) -> str:
+    text = _tokenizer(tokenizer, path).to_json() if tokenizer else ""
+    return checkpoint.weights_sha256(path, text)
 
 
 def new_model(

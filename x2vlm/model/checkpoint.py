@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from x2vlm.errors import CheckpointError, unknown
@@ -25,6 +24,7 @@ from x2vlm.model.names import SMOOTHING, derived, infer_config, official_name, u
 from x2vlm.model.x2vlm import X2VLM
 from x2vlm.storage.file_kinds import check_is_weights
 from x2vlm.storage.finite import check_finite
+from x2vlm.storage.safetensors_file import content_sha256, write_safetensors
 from x2vlm.storage.torch_file import read_torch
 from x2vlm.storage.wrappers import unwrap
 
@@ -187,7 +187,8 @@ def save(
 ) -> None:
     """Write our one-file format: beside the target first, then renamed.
 
-    tokenizer: its JSON or name. dtype: of storage; `load` gives float32 again.
+    tokenizer: its JSON or name. dtype: of storage; `load` gives float32 again. Equal arguments
+    give equal bytes.
     """
     path = Path(path)
     state = {n: p.detach().to("cpu", dtype).contiguous() for n, p in model.named_parameters()}
@@ -199,10 +200,7 @@ def save(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.touch()
-    mode = beside.stat().st_mode
-    save_file(state, beside, metadata)
-    beside.chmod(mode)  # safetensors writes files that nobody else may read
+    write_safetensors(state, beside, metadata)
     beside.replace(path)
 
 
@@ -252,6 +250,38 @@ def load_any(path: str | Path, to: Mapping[str, Any] | None = None, **changes: A
 def is_ours(path: Path) -> bool:
     """Whether a file of weights is of our format, not an official one."""
     return _is_safetensors(path) and "format" in _metadata(path)
+
+
+def weights_sha256(path: str | Path, tokenizer: str = "") -> str:
+    """Hash of what a file of weights holds: tensors, as `load_any` gives them, config, tokenizer.
+
+    An official file, our conversion of it and a copy in another order have one hash; files in half
+    precision have that of the float32 they are loaded as. tokenizer: the JSON of another one than
+    the file's. Tensors of our files are read one at a time.
+    """
+    path = Path(path)
+    check_is_weights(path)
+    if not is_ours(path):
+        state = usual_names(read_state(path))
+        config = infer_config({name: tensor.shape for name, tensor in state.items()})
+        named = from_official(state, config, str(path))
+        return content_sha256(sorted(named.items()), _about(config, tokenizer))
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        config = ModelConfig.from_dict(json.loads(metadata["config"]))
+        about = _about(config, tokenizer or metadata.get("tokenizer", ""))
+        names = sorted(file.keys())
+        return content_sha256(((n, _upcast(file.get_tensor(n))) for n in names), about)
+
+
+def _about(config: ModelConfig, tokenizer: str) -> dict[str, Any]:
+    """What decides the weights beside their tensors; order of heads and of JSON does not."""
+    values = config.to_dict()
+    try:
+        text = json.loads(tokenizer) if tokenizer.lstrip().startswith("{") else tokenizer
+    except ValueError:
+        text = tokenizer
+    return {"config": {**values, "heads": sorted(config.heads)}, "tokenizer": text}
 
 
 def read_extra(path: Path) -> dict[str, Any]:
