@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
-from benchmarks.registry import OWN_NAMES, get, is_own
+from benchmarks.registry import OWN_NAMES, is_own, look_up
 from x2vlm.config import DataConfig, PredictConfig, Settings, TrainConfig
 from x2vlm.errors import ConfigError, unknown
 
@@ -56,6 +56,11 @@ class ModelChoice(Settings):
     pretraining: str = ""
     """what the weights were pre-trained on ("4M", "1B"), for the table and to find the paper's
     number; empty: read off an official checkpoint's name (x2vlm_base_1b.th)"""
+    label: str = ""
+    """what tables call this model beside its name, to tell it from others of that name"""
+    seeded: bool = False
+    """the weights were trained with this run's seed, too (`x2vlm reproduce` and an ablation do so):
+    runs whose weights were made in one way, by the note beside them, are seeds of one another"""
 
     @property
     def pretrained_on(self) -> str:
@@ -144,8 +149,9 @@ class Plan(Settings):
         return "own" if is_own(self.benchmark) else "official"
 
     def value(self) -> Benchmark:
-        """The benchmark itself."""
-        return get(self.benchmark)
+        """The benchmark itself. A plan may come from a record, so code is looked up, not imported:
+        the user names it first (`benchmarks.registry.get`)."""
+        return look_up(self.benchmark)
 
     def test_split(self) -> str:
         """The split to evaluate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,27 +15,30 @@ from benchmarks.asking import Asking
 from benchmarks.base import Benchmark
 from benchmarks.facts import check_facts
 from benchmarks.files import Files
+from benchmarks.identity import identity
 from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root, floor_of
 from benchmarks.plan import Plan
-from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
-from benchmarks.records import fingerprint, load_records, missing_languages
+from benchmarks.recompute import remember
+from benchmarks.record import ResultRecord, hardware, packages, sha256
+from benchmarks.records import fingerprint, load_records, missing_languages, without
 from benchmarks.score import class_names, score_split
-from benchmarks.stages import Stage
-from benchmarks.trained_on import seen_mark
+from benchmarks.stages import Stage, trained_on
 from benchmarks.training_facts import TrainingFacts
 from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
+from x2vlm.locking import owned
 from x2vlm.model import checkpoint
+from x2vlm.model.metadata import FORMAT
+from x2vlm.provenance import revision
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
 from x2vlm.train.trainer import TrainResult, train
 from x2vlm.types import Record
-from x2vlm.weights import source_sha256
 
 log = logging.getLogger("x2vlm")
 ZERO_SHOT = frozenset({"matching", "attributes"})
@@ -103,8 +106,7 @@ class Run:
         for language in self.plan.languages:
             if language not in known:
                 raise ConfigError(unknown(f"language of {self.benchmark.name}", language, known))
-        if self.plan.trains:
-            self.training.check_steps()
+        self.training.check_steps()
         if self.plan.trains and not self.trained():
             check_media(*self._evaluated())
 
@@ -127,7 +129,7 @@ class Run:
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": self.model.source(),
             "model": self.model.shape(), "train": decisive, "options": self.model.options,
-            "code": checkpoint.FORMAT,
+            "code": FORMAT,
         }, self.model.former_source)  # fmt: skip
         out = self.folder / "model.safetensors"
         if stage.finished() and out.is_file():
@@ -138,9 +140,7 @@ class Run:
         task.model.train()
         about = {name: value for name, value in stage.key.items() if name != "train"}
         result, unreadable = self._fit(task, records, settings, about)
-        if not result.finished:
-            raise KeyboardInterrupt
-        if distributed.is_main():
+        if result.finished and distributed.is_main():
             made = {"trained_on": f"{self.benchmark.name}:{split}"}
             checkpoint.save(task.model, out, tokenizer=task.tokenizer.to_json(), extra=made)
             stage.finish(
@@ -148,6 +148,8 @@ class Run:
                 skipped=[*files.skipped, *unreadable], training=training,
             )  # fmt: skip
         distributed.barrier()
+        if result.stop is not None:
+            raise result.stop
         return out
 
     def _fit(
@@ -183,7 +185,7 @@ class Run:
         def validate() -> float:
             out = self.folder / "validation.jsonl"
             _, skipped = self.asking.write(out, task, records)
-            value = self._scores(_without(records, skipped), out)[self.benchmark.headline].value
+            value = self._scores(without(records, skipped), out)[self.benchmark.headline].value
             distributed.barrier()  # every process has read it
             if distributed.is_main():
                 out.unlink()
@@ -197,14 +199,14 @@ class Run:
         """The prediction stage: predictions.jsonl of the evaluated split."""
         split = self.plan.test_split()
         records, files = self._evaluated()
-        source = source_sha256(weights) if weights else self.model.source()
+        source = self.model.source(weights)
         settings = replace(self.plan.predict, cache="", workers=0).to_dict()
         settings.pop("batch_size")
         stage = Stage(self.folder, "predict", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": source, "model": self.model.shape(),
-            "predict": settings, "options": self.model.options, "code": checkpoint.FORMAT,
-        }, lambda: sha256(weights) if weights else self.model.former_source())  # fmt: skip
+            "predict": settings, "options": self.model.options, "code": FORMAT,
+        }, lambda: self.model.former_source(weights))  # fmt: skip
         out = self.folder / "predictions.jsonl"
         noted = stage.finished()
         if noted and out.is_file() and sha256(out) == noted["sha256"]:
@@ -224,25 +226,23 @@ class Run:
         count, unreadable = self.asking.write(out, task, kept, [stage.key, fingerprint(kept)])
         if distributed.is_main():
             model = self.model.describe(task, source, weights is not None)
+            watched = self.benchmark.media == "video"
+            video = {**decoder_info(), "frames": self.plan.model.frames} if watched else None
             stage.finish(
                 seconds=time.monotonic() - started, sha256=sha256(out), count=count,
-                skipped=[*missing, *unreadable], model=model, video=self._video(),
+                skipped=[*missing, *unreadable], model=model, video=video,
                 waited=self.asking.waited,
             )  # fmt: skip
         distributed.barrier()
         return out
-
-    def _video(self) -> dict[str, Any] | None:
-        if self.benchmark.media != "video":
-            return None
-        return {**decoder_info(), "frames": self.plan.model.frames}
 
     def score(self) -> ResultRecord:
         """The scoring stage: record.json out of predictions.jsonl. Needs no model."""
         split = self.plan.test_split()
         records, files = self._evaluated()
         noted = Stage(self.folder, "predict", {}).note()
-        records = _without(records, noted["skipped"])
+        tuned = Stage(self.folder, "train", {}).note()
+        records = without(records, noted["skipped"])
         started = time.monotonic()
         scores = {self.benchmark.headline: Measure(None, 0, None, "for the server: x2vlm submit")}
         if self.benchmark.split(split).scored:
@@ -250,10 +250,10 @@ class Run:
         training = self.training.behind(records)
         record = ResultRecord(
             benchmark=self.benchmark.name, benchmark_version=self.benchmark.version, split=split,
-            protocol=self.plan.told_protocol + seen_mark(training), metrics=scores,
+            protocol=self.plan.told_protocol + self.training.mark(training), metrics=scores,
             headline=self.benchmark.headline, training=training,
             n=len(records), limit=self.plan.data.limit, seed=self.plan.seed,
-            model={**noted["model"], "pretraining": self.plan.model.pretrained_on},
+            model=self.model.facts(noted["model"]),
             predictions={
                 "file": "predictions.jsonl", "sha256": noted["sha256"],
                 "count": noted["count"],
@@ -265,17 +265,19 @@ class Run:
             chance=chance_levels(self.plan), perfect=self.benchmark.perfect,
             floor=floor_of(self.plan, scores[self.benchmark.headline]),
             seconds={
-                "train": Stage(self.folder, "train", {}).note().get("seconds", 0.0),
+                "train": tuned.get("seconds", 0.0),
                 "predict": noted["seconds"], "waiting for data": noted.get("waited", 0.0),
                 "score": time.monotonic() - started,
             },
             skipped=(*files.skipped, *noted["skipped"]), video=noted["video"],
             data={"fingerprint": fingerprint(records), "notes": files.notes,
-                  "train_skipped": Stage(self.folder, "train", {}).note().get("skipped", []),
+                  **trained_on(tuned),
                   "partial": {role: path.name for role, path in files.partial().items()},
                   "missing_languages": missing_languages(self.benchmark, split, records)},
         )  # fmt: skip
+        record = replace(record, identity=identity(record))
         record.write(self.folder / "record.json")
+        remember(replace(record, path=str(self.folder / "record.json")))
         return record
 
     def _scores(self, records: Sequence[Record], path: Path) -> Scores:
@@ -287,15 +289,12 @@ class Run:
         )
 
 
-def _without(records: Sequence[Record], skipped: Iterable[Mapping[str, str]]) -> list[Record]:
-    left_out = {row["id"] for row in skipped if "id" in row}
-    return [record for record in records if record.id not in left_out]
-
-
 def run(plan: Plan) -> ResultRecord:
     """All stages of one plan; finished ones are reused. Returns the record (also in the folder)."""
+    revision()  # of the code that runs: it may be edited while the run trains
     work = Run(plan, data_root(plan))
     work.check()
-    weights = work.train()
-    work.predict(weights)
-    return work.score()
+    with owned(work.folder):
+        weights = work.train()
+        work.predict(weights)
+        return work.score()

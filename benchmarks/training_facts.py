@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.records import load_records
 from benchmarks.stages import Stage
-from benchmarks.trained_on import of_checkpoint, of_training, warning
+from benchmarks.training_overlap import SEEN, of_checkpoint, of_training, warning, was_seen
 from x2vlm.errors import ConfigError
 from x2vlm.types import Record
 
@@ -40,8 +40,8 @@ class TrainingFacts:
         return split
 
     def check_steps(self) -> None:
-        """ConfigError unless the training takes a step: without one nothing is fine-tuned."""
-        for name in ("steps", "epochs"):
+        """ConfigError for a training without a step: nothing would be fine-tuned."""
+        for name in ("steps", "epochs") if self.plan.trains else ():
             value = getattr(self.plan.train, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"train.{name}={value}: {_NO_STEP}")
@@ -56,6 +56,11 @@ class TrainingFacts:
         """The training split, of which the messages were given before."""
         languages, files = self.plan.training_languages(), self.plan.files(self.root)
         return load_records(self.benchmark, files, self.split(), languages, limit)
+
+    @staticmethod
+    def mark(training: Mapping[str, Any] | None) -> str:
+        """What the protocol gets when the evaluated split was trained on: "+seen", else ""."""
+        return f"+{SEEN}" if was_seen(training) else ""
 
     def behind(self, evaluated: Sequence[Record]) -> dict[str, Any] | None:
         """What the record says of the training behind the result; None of zero-shot results.
@@ -72,7 +77,7 @@ class TrainingFacts:
             return self.of_training(self._read(self.plan.data.limit), evaluated)
         if not self.plan.protocol.startswith("evaluate"):
             return None
-        told, source = self.model.trained_on()
+        told, source = self.model.told_training()
         files, split = self.plan.files(self.root), self.plan.test_split()
         return _logged(of_checkpoint(told, source, self.benchmark, files, split, evaluated))
 

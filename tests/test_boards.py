@@ -11,6 +11,7 @@ from synthetic_runs import make_record, write_run
 
 from benchmarks.metrics.stats import Measure
 from benchmarks.plan import ModelChoice, Plan
+from benchmarks.registry import get
 from x2vlm.cli import main
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 
@@ -39,6 +40,7 @@ def put(tmp_path: Path, name: str, right: int, **changes: object) -> Path:
         benchmark=f"{tmp_path / 'mine.py'}:MINE", model=ModelChoice(),
         data=DataConfig(root=str(tmp_path)), train=TrainConfig(steps=1), predict=PredictConfig(),
     )  # fmt: skip
+    get(plan.benchmark)  # the user names his own code
     config = json.loads(json.dumps(plan.to_dict()))
     metrics = {"accuracy": Measure(100 * right / N, N, 1.0)}
     record = make_record("mine", config=config, n=N, metrics=metrics, **changes)
@@ -128,8 +130,21 @@ def test_a_comparison_tells_what_not_all_sides_have_and_limits(
     put(tmp_path / "b", "two", 30, suite="official")
     assert main(["compare", str(tmp_path / "a" / "runs"), str(tmp_path / "b" / "runs")]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        f"mini mine test: one: limited to {N} records", "official mine test: on 1 of 2 sides only"
-    ]  # fmt: skip
+        f"mini mine test: a/runs/one: limited to {N} records",
+        f"mini mine test: b/runs/one: limited to {N} records",
+        "official mine test: on 1 of 2 sides only",
+    ]
+
+
+def test_a_comparison_tells_of_a_side_that_holds_several_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("a", "b"):
+        put(tmp_path / side, "one", 30)
+    put(tmp_path / "b", "two", 9, split="test", suite="official", model={"source_sha256": "random"})
+    assert main(["compare", str(tmp_path / "a" / "runs"), str(tmp_path / "b" / "runs")]) == 0
+    said = capsys.readouterr().err
+    assert "one side holds several models, tiny and tiny (random weights): b/runs/one, two" in said
 
 
 def test_a_run_that_is_not_there_is_named_before_others_are_opened(

@@ -157,9 +157,7 @@ def test_half_precision_counts_as_what_it_is_loaded_as(tmp_path: Path) -> None:
     model = small.model("matching").half().float()
     whole = make(tmp_path, model)
     checkpoint.save(model, tmp_path / "h.safetensors", tokenizer='{"a": 1}', dtype=torch.float16)
-    assert checkpoint.weights_sha256(whole) == checkpoint.weights_sha256(
-        tmp_path / "h.safetensors"
-    )
+    assert checkpoint.weights_sha256(whole) == checkpoint.weights_sha256(tmp_path / "h.safetensors")
 
 
 def test_an_official_file_and_its_conversion_have_one_hash(tmp_path: Path) -> None:
@@ -186,7 +184,7 @@ def test_the_hash_is_kept_until_the_file_changes(tmp_path: Path) -> None:
     assert source_sha256(path) != first
 
 
-def test_tokenizers_have_one_text(tmp_path: Path) -> None:
+def test_tokenizers_have_one_text() -> None:
     text = Tokenizer.from_json(WORDS.read_text()).to_json()
     assert Tokenizer.from_json(text).to_json() == text
 

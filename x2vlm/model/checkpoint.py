@@ -7,7 +7,6 @@ Our file is safetensors whose metadata holds the format, the config as JSON, opt
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from x2vlm.errors import CheckpointError, unknown
+from x2vlm.errors import CheckpointError, ConfigError, unknown
 from x2vlm.model.config import TASK_HEADS, ModelConfig
 from x2vlm.model.fit import Fault, State, compare, empty_model, fit, refuse
+from x2vlm.model.metadata import FORMAT, Metadata, read_metadata
 from x2vlm.model.names import SMOOTHING, derived, infer_config, official_name, usual_names
 from x2vlm.model.x2vlm import X2VLM
 from x2vlm.storage.file_kinds import check_is_weights
@@ -27,9 +27,8 @@ from x2vlm.storage.finite import check_finite
 from x2vlm.storage.safetensors_file import content_sha256, write_safetensors
 from x2vlm.storage.torch_file import read_torch
 from x2vlm.storage.wrappers import unwrap
+from x2vlm.writing import whole
 
-FORMAT = "x2vlm-1"
-"""of our weights files"""
 _CAUSES = {
     False: "the file is damaged, or is not an official X²-VLM model",
     True: "beside the model the file holds tensors of its training (queues, averages) or of other "
@@ -145,7 +144,8 @@ def load_official(
     allow_new: Collection[str] = (),
     text_heads: int | None = None,
 ) -> X2VLM:
-    """A model from official weights: a .th file (dict with `model`, or bare), or its state dict.
+    """A model from official weights: a .th file (dict with `model`, or bare), or its state dict,
+    which is copied.
 
     config: the model wanted; None: what the weights say. to: fields of the config to change, such
     as a task's heads. Position tables are resized to the image size wanted, frame positions cut or
@@ -154,12 +154,15 @@ def load_official(
     side where they are not width / 64. Raises CheckpointError, naming the first tensors at fault.
     """
     where = "state dict" if isinstance(source, Mapping) else str(source)
-    state = state_of(source, where) if isinstance(source, Mapping) else read_state(Path(source))
+    if isinstance(source, Mapping):
+        state = state_of({name: tensor.clone() for name, tensor in source.items()}, where)
+    else:
+        state = read_state(Path(source))
     state = usual_names(state)
     asked = text_heads or (config.text.heads if config else None)
     try:
         found = infer_config({name: tensor.shape for name, tensor in state.items()}, asked)
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{where}: {error}") from error
     state = from_official(state, found, where)
     target = target_config(config or found, to, image_size=image_size, frames=frames)
@@ -167,7 +170,8 @@ def load_official(
 
 
 def to_official(model: X2VLM, smoothing: float = 0.1) -> State:
-    """The state dict under official names, with all the tensors official code saves.
+    """The state dict under official names, with all the tensors official code saves. It shares the
+    model's memory, as any state dict does.
 
     smoothing: of captioning models, which keep it in a buffer.
     """
@@ -185,7 +189,7 @@ def save(
     extra: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write our one-file format: beside the target first, then renamed.
+    """Write our one-file format, whole or not at all. WritingError when it cannot be written.
 
     tokenizer: its JSON or name. dtype: of storage; `load` gives float32 again. Equal arguments
     give equal bytes.
@@ -198,10 +202,8 @@ def save(
         "tokenizer": tokenizer,
         "extra": json.dumps(dict(extra or {})),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    write_safetensors(state, beside, metadata)
-    beside.replace(path)
+    with whole(path) as beside:
+        write_safetensors(state, beside, metadata)
 
 
 def load(
@@ -216,14 +218,9 @@ def load(
     path = Path(path)
     check_is_weights(path)
     state, metadata = _read_safetensors(path)
-    if metadata.get("format") != FORMAT:
-        official = "vision_encoder.cls_token" in state
-        raise CheckpointError(
-            f"{path} is not one of our weights files (format {metadata.get('format')!r}, expected "
-            f"{FORMAT!r})\n  to do: "
-            + ("use load_official: its names are official" if official else "give another file")
-        )
-    source = ModelConfig.from_dict(json.loads(metadata["config"]))
+    shapes = {name: tensor.shape for name, tensor in state.items()}
+    about = read_metadata(metadata, shapes, str(path))
+    source = about.config
     target = target_config(source, to, image_size=image_size, frames=frames)
     model = fit(
         {name: _upcast(tensor) for name, tensor in state.items()},
@@ -232,7 +229,7 @@ def load(
         allow_new=allow_new,
         where=str(path),
     )
-    return Loaded(model, metadata.get("tokenizer", ""), json.loads(metadata.get("extra", "{}")))
+    return Loaded(model, about.tokenizer, about.extra)
 
 
 def load_any(path: str | Path, to: Mapping[str, Any] | None = None, **changes: Any) -> Loaded:
@@ -266,10 +263,9 @@ def weights_sha256(path: str | Path, tokenizer: str = "") -> str:
         config = infer_config({name: tensor.shape for name, tensor in state.items()})
         named = from_official(state, config, str(path))
         return content_sha256(sorted(named.items()), _about(config, tokenizer))
+    held = _about_file(path)
+    about = _about(held.config, tokenizer or held.tokenizer)
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        config = ModelConfig.from_dict(json.loads(metadata["config"]))
-        about = _about(config, tokenizer or metadata.get("tokenizer", ""))
         names = sorted(file.keys())
         return content_sha256(((n, _upcast(file.get_tensor(n))) for n in names), about)
 
@@ -286,8 +282,17 @@ def _about(config: ModelConfig, tokenizer: str) -> dict[str, Any]:
 
 def read_extra(path: Path) -> dict[str, Any]:
     """What was kept beside the weights of one of our files, without reading those."""
-    extra = json.loads(_metadata(path).get("extra", "{}"))
-    return extra if isinstance(extra, dict) else {}
+    return dict(_about_file(path).extra)
+
+
+def _about_file(path: Path) -> Metadata:
+    """What one of our files says of its tensors, held against their shapes."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in list(file.keys())}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+    return read_metadata(_metadata(path), shapes, str(path))
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -332,10 +337,8 @@ def convert(
     )
     model, out = loaded.model, Path(out)
     if to == "official":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = out.with_name(f".{out.name}.{os.getpid()}")
-        torch.save({"model": to_official(model)}, beside)
-        beside.replace(out)
+        with whole(out) as beside:
+            torch.save({"model": to_official(model)}, beside)
     else:
         save(model, out, tokenizer=kept or loaded.tokenizer, extra=loaded.extra)
     dropped = [head for head in before if head not in model.config.heads]

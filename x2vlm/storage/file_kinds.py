@@ -87,11 +87,17 @@ def _zip(path: Path) -> tuple[str, str] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            unpacked = sum(member.file_size for member in archive.infolist())
     except zipfile.BadZipFile:
         size = path.stat().st_size
         return (
             f"a torch file whose end is missing ({size} bytes are here)",
             _AGAIN + "the copy or download stopped early; compare the size with its source",
+        )
+    if unpacked > 2 * path.stat().st_size + 2**20:  # made to fill the memory
+        return (
+            f"of {path.stat().st_size} bytes, but unpacked {unpacked} (torch.save packs nothing)",
+            "if you trust it, unpack and save it again with torch.save",
         )
     if any(name.rpartition("/")[2] == _TORCH_EXPORT for name in names):
         return (

@@ -151,6 +151,11 @@ def _named(state: State, where: str) -> State:
     """The same tensors under the names that the model itself gives."""
     plain: State = {}
     for name, tensor in state.items():
+        if not tensor.is_meta and tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{where}: {name!r} of shape {tuple(tensor.shape)} is larger than its data in the "
+                "file; save the state dict again, with every tensor whole"
+            )
         short = _ADDED.sub("", name)
         if short in plain:
             raise CheckpointError(

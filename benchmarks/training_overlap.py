@@ -202,11 +202,6 @@ def was_seen(training: Mapping[str, Any] | None) -> bool:
     return bool(found.get("ids") or found.get("images"))
 
 
-def seen_mark(training: Mapping[str, Any] | None) -> str:
-    """What the protocol gets when the evaluated split was trained on: "+seen", else ""."""
-    return f"+{SEEN}" if was_seen(training) else ""
-
-
 def warning(training: Mapping[str, Any] | None) -> str:
     """What the log says of a training; "" when there is nothing to say."""
     if training is None:

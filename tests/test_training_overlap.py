@@ -17,7 +17,7 @@ from benchmarks.mini.suite import write_world
 from benchmarks.record import ResultRecord
 from benchmarks.records import load_records
 from benchmarks.registry import NAMES, get
-from benchmarks.trained_on import image_key, of_checkpoint, overlap, same
+from benchmarks.training_overlap import image_key, of_checkpoint, overlap, same
 from leaderboards.board import boards_of
 from leaderboards.export import footnotes, to_markdown
 from x2vlm.cli import main
