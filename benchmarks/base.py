@@ -64,7 +64,9 @@ class Benchmark:
     unbounded). higher_is_better per metric name when not True. options: defaults of the task, such
     as {"k": 256}. languages: all languages of the test split, English first if present.
     labels: function of the files -> names of the classes or candidate answers; None when the task
-    has none. file_options: options of the task that come from the files (OVAD's prompts).
+    has none. public_training: what the public weights fine-tuned for it were trained on, as
+    `model.trained_on` has it; "" when there are none. file_options: options of the task that
+    come from the files (OVAD's prompts).
     version: raised whenever records or scores of equal input change.
     """
 
@@ -84,6 +86,7 @@ class Benchmark:
     file_options: Callable[[Files], Mapping[str, Any]] | None = None
     media: Literal["image", "video"] = "image"
     version: int = 1
+    public_training: str = ""
     paper: str = ""
     url: str = ""
     licence: str = ""

@@ -40,6 +40,7 @@ SETTINGS: Mapping[type[Any], Mapping[str, Part]] = {
     ModelChoice: {
         "name": "decides",
         "checkpoint": "elsewhere",  # the hash of the weights, as are the next two
+        "trained_on": "elsewhere",  # the protocol, where it was trained on what it is evaluated on
         "shipped": "elsewhere",
         "random": "elsewhere",
         "image_size": "elsewhere",  # the resolution
@@ -128,6 +129,7 @@ RECORD: Mapping[str, Part] = {
     "seconds": "nothing",
     "skipped": "elsewhere",  # what is missing, and the fingerprint
     "data": "section",  # fingerprints, what is missing
+    "training": "elsewhere",  # train_split, and the protocol
     "video": "elsewhere",  # model.frames
     "schema": "nothing",
     "identity": "nothing",

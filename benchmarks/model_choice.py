@@ -30,6 +30,14 @@ class ModelChoice(Settings):
             form="path",
         ),
     ] = ""
+    trained_on: Annotated[
+        str,
+        Setting(
+            "what a checkpoint that is only evaluated was fine-tuned on, for the record: "
+            '"vqav2:trainval", "train+val" (splits of the benchmark), or any text; empty: what the '
+            "weights themselves say"
+        ),
+    ] = ""
     shipped: Annotated[
         str,
         Setting(

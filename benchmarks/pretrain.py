@@ -28,7 +28,7 @@ from x2vlm.provenance import revision
 from x2vlm.tasks import build_on
 from x2vlm.train.mixed import MixedSource
 from x2vlm.train.trainer import TrainResult, train
-from x2vlm.weights import ASSETS, find_device
+from x2vlm.weights import ASSETS, check_tokenizer, find_device
 from x2vlm.writing import write_json
 
 log = logging.getLogger("x2vlm")
@@ -47,10 +47,12 @@ def pretrain(plan: PretrainPlan) -> Path:
         log.info("%s: pre-trained already", out)
         return out
     tokenizer = load_tokenizer(plan.tokenizer or ASSETS / f"{plan.model}-tokenizer.json")
+    shape = plan.shape(tokenizer)
+    check_tokenizer(tokenizer, shape.text, f"model={plan.model}", own=True)
     streams = plan.used_streams()
     torch.manual_seed(plan.train.seed)
     task = build_on(
-        "pretraining", first_model(plan, plan.shape(tokenizer)), tokenizer,
+        "pretraining", first_model(plan, shape), tokenizer,
         localise=plan.localise, align_regions=plan.align_regions,
         weights={**{s.kind: s.weight for s in streams.values()}, **plan.loss_weights},
     )  # fmt: skip

@@ -31,13 +31,16 @@ class ResultRecord:
     column. metrics: name -> Measure. limit: n records were asked for on purpose (None: all).
     skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
     "weights_sha256", "checkpoint", "pretraining", "label", "source_sha256"} and "source_recipe" of
-    seeded weights (source: what the run started from, a hash or "random"). revision: of
-    `x2vlm.provenance`. predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded
-    world, "official" for files of its release, "own" for a user's own data. lower_is_better: the
-    metrics of which less is better, such as ranks.
+    seeded weights (source: what the run started from; hashes are of the content of the weights, or
+    "random"). revision: of `x2vlm.provenance`. predictions: {"file", "sha256", "count"}. suite:
+    "mini" for the embedded world, "official" for files of its release, "own" for a user's own data.
+    lower_is_better: the metrics of which less is better, such as ranks.
     floor: what the mini suite expects of the headline, {"value", "met"} or None. identity: hash of
     what decides the result apart from the seed (benchmarks/identity.py), for other tools: boards
     compute it from the other fields.
+    training: None of zero-shot results. Of a run that trained {"split", "languages", "n",
+    "fingerprint", "overlap"}, of weights that were trained before {"trained_on" ("unknown" when
+    nobody says), "source", "overlap"}; overlap: None, or see `benchmarks.training_overlap.Overlap`.
     Of a record that was read, and not in the file: path; altered: how its predictions contradict it
     (`benchmarks.recompute`), "" if they do not.
     """
@@ -67,10 +70,18 @@ class ResultRecord:
     skipped: tuple[Mapping[str, str], ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     video: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] | None = None
     identity: str = ""
     schema: int = SCHEMA
     path: str = field(default="", compare=False)
     altered: str = field(default="", compare=False)
+
+    @property
+    def training_unknown(self) -> bool:
+        """Whether nobody says what evaluated weights were fine-tuned on; old records never do."""
+        if self.training is None:
+            return str(self.config.get("protocol", "")).startswith("evaluate")
+        return self.training.get("trained_on") == "unknown"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values in a fixed order; NaN cannot occur (Measure refuses it)."""

@@ -63,7 +63,9 @@ SETTINGS = shaped(
         **dict.fromkeys(("options", "scoring", "train", "predict"), mapped(ANY)),
         "model": shaped(
             {},
-            dict.fromkeys(("name", "checkpoint", "shipped", "tokenizer", "pretraining"), TEXT),
+            dict.fromkeys(
+                ("name", "checkpoint", "trained_on", "shipped", "tokenizer", "pretraining"), TEXT
+            ),
         ),
         "data": shaped({}, {"root": TEXT, "layout": TEXT, "files": mapped(TEXT)}),
         "seed": whole(),
@@ -74,6 +76,24 @@ SETTINGS = shaped(
 
 PRETRAINED = shaped({"plan": shaped({"train": mapped(ANY)}), "sha256": TEXT})
 """what is read again of the note beside pre-trained weights"""
+
+OVERLAP = shaped(
+    dict.fromkeys(("ids", "of_ids", "images", "of_images"), whole(0)),
+    {
+        **dict.fromkeys(("share_ids", "share_images"), optional(number(0, 1))),
+        "found_by": word("records", "names"),
+    },
+)
+"""of training data and the evaluated split"""
+
+TRAINING = shaped(
+    {"overlap": optional(OVERLAP)},
+    {
+        **dict.fromkeys(("split", "fingerprint", "trained_on", "source"), TEXT),
+        "languages": listed(TEXT),
+        "n": whole(0),
+    },
+)
 
 RECORD = shaped(
     {
@@ -104,5 +124,6 @@ RECORD = shaped(
         "skipped": listed(SKIPPED),
         "data": DATA,
         "video": optional(mapped(ANY)),
+        "training": optional(TRAINING),
     },
 )

@@ -25,6 +25,7 @@ from benchmarks.record import ResultRecord, hardware, packages, sha256
 from benchmarks.records import fingerprint, load_records, missing_languages, without
 from benchmarks.score import class_names, score_split
 from benchmarks.stages import Stage, trained_on
+from benchmarks.training_facts import TrainingFacts
 from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
@@ -59,6 +60,7 @@ class Run:
         self.folder = self.plan.folder()
         self.model = ModelOfRun(self.plan, self.benchmark, self.files())
         self.asking = Asking(self.plan, self.benchmark, self.model)
+        self.training = TrainingFacts(self)
 
     def files(self) -> Files:
         """A fresh view of the data folder; it gathers what this reading skipped and noted."""
@@ -104,6 +106,7 @@ class Run:
         for language in self.plan.languages:
             if language not in known:
                 raise ConfigError(unknown(f"language of {self.benchmark.name}", language, known))
+        self.training.check_steps()
         if self.plan.trains and not self.trained():
             check_media(*self._evaluated())
 
@@ -117,12 +120,7 @@ class Run:
         """The training stage: weights in the run folder, or None for runs without one."""
         if not self.plan.trains:
             return None
-        split = self.plan.train_split or self.benchmark.first("train")
-        if not split:
-            raise ConfigError(
-                f"{self.benchmark.name} has no training split; use protocol=zero-shot"
-            )
-        files = self.files()
+        split, files = self.training.split(), self.files()
         records = check_media(self._read(split, self.plan.data.limit, files), files)
         settings = replace(self.plan.train, seed=self.plan.seed)
         # How the model is spread over processes changes no result.
@@ -132,20 +130,22 @@ class Run:
             "data": fingerprint(records), "weights": self.model.source(),
             "model": self.model.shape(), "train": decisive, "options": self.model.options,
             "code": FORMAT,
-        })  # fmt: skip
+        }, self.model.former_source)  # fmt: skip
         out = self.folder / "model.safetensors"
         if stage.finished() and out.is_file():
             log.info("%s: trained already", self.folder)
             return out
+        training = self.training.of_training(records, self._evaluated()[0])
         task = self.model.task(None)
         task.model.train()
         about = {name: value for name, value in stage.key.items() if name != "train"}
         result, unreadable = self._fit(task, records, settings, about)
         if result.finished and distributed.is_main():
-            checkpoint.save(task.model, out, tokenizer=task.tokenizer.to_json())
+            made = {"trained_on": f"{self.benchmark.name}:{split}"}
+            checkpoint.save(task.model, out, tokenizer=task.tokenizer.to_json(), extra=made)
             stage.finish(
                 seconds=result.seconds, steps=result.step, best=result.best,
-                skipped=[*files.skipped, *unreadable],
+                skipped=[*files.skipped, *unreadable], training=training,
             )  # fmt: skip
         distributed.barrier()
         if result.stop is not None:
@@ -199,14 +199,14 @@ class Run:
         """The prediction stage: predictions.jsonl of the evaluated split."""
         split = self.plan.test_split()
         records, files = self._evaluated()
-        source = sha256(weights) if weights else self.model.source()
+        source = self.model.source(weights)
         settings = replace(self.plan.predict, cache="", workers=0).to_dict()
         settings.pop("batch_size")
         stage = Stage(self.folder, "predict", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": source, "model": self.model.shape(),
             "predict": settings, "options": self.model.options, "code": FORMAT,
-        })  # fmt: skip
+        }, lambda: self.model.former_source(weights))  # fmt: skip
         out = self.folder / "predictions.jsonl"
         noted = stage.finished()
         if noted and out.is_file() and sha256(out) == noted["sha256"]:
@@ -247,9 +247,11 @@ class Run:
         scores = {self.benchmark.headline: Measure(None, 0, None, "for the server: x2vlm submit")}
         if self.benchmark.split(split).scored:
             scores = self._scores(records, self.folder / "predictions.jsonl")
+        training = self.training.behind(records)
         record = ResultRecord(
             benchmark=self.benchmark.name, benchmark_version=self.benchmark.version, split=split,
-            protocol=self.plan.told_protocol, headline=self.benchmark.headline, metrics=scores,
+            protocol=self.plan.told_protocol + self.training.mark(training), metrics=scores,
+            headline=self.benchmark.headline, training=training,
             n=len(records), limit=self.plan.data.limit, seed=self.plan.seed,
             model=self.model.facts(noted["model"]),
             predictions={

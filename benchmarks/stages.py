@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,18 @@ class Stage:
     """One stage of one run folder. Its mark, NAME.done.json, is written last, so a stage that was
     killed half-way has none and runs again.
 
-    key: everything its result depends on, as plain values.
+    key: everything its result depends on, as plain values. former_weights: gives the key's
+    "weights" as earlier versions had it, so that their folders count as finished.
     """
 
-    def __init__(self, folder: Path, name: str, key: Mapping[str, Any]) -> None:
-        self.folder, self.name = folder, name
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        key: Mapping[str, Any],
+        former_weights: Callable[[], str] | None = None,
+    ) -> None:
+        self.folder, self.name, self.former_weights = folder, name, former_weights
         self.key = json_ready(key)
         self.mark = folder / f"{name}.done.json"
 
@@ -66,7 +73,7 @@ class Stage:
         if not self.mark.is_file():
             return None
         noted = self._read()
-        if noted["key"] != self.key:
+        if noted["key"] != self.key and not self._formerly(noted["key"]):
             where, then, now = _difference(noted["key"], self.key)
             what = HASHED.get(where) or f"made with {where}={then!r}, now {where}={now!r}"
             raise ConfigError(
@@ -74,6 +81,11 @@ class Stage:
                 "  to do: give this run another name=…, or remove the folder"
             )
         return noted
+
+    def _formerly(self, key: Mapping[str, Any]) -> bool:
+        """Whether `key` is this one as an earlier version wrote it."""
+        same = {**key, "weights": ""} == {**self.key, "weights": ""}
+        return bool(same and self.former_weights and key.get("weights") == self.former_weights())
 
     def note(self) -> dict[str, Any]:
         """What the finished stage noted, whatever its key; empty when it has not run."""

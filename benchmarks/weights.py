@@ -17,11 +17,12 @@ from benchmarks.identity import recipe
 from benchmarks.plan import Plan
 from benchmarks.record import sha256
 from x2vlm.errors import ConfigError
+from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.x2vlm import count_parameters
 from x2vlm.tasks import build_on, task_class
 from x2vlm.tasks.base import Task
-from x2vlm.weights import ASSETS, find_device, find_weights, load_weights, new_model
+from x2vlm.weights import ASSETS, find_device, find_weights, load_weights, new_model, source_sha256
 
 log = logging.getLogger("x2vlm")
 
@@ -54,10 +55,17 @@ class ModelOfRun:
         folder = Path(self.choice.shipped) if self.choice.shipped else ASSETS
         return find_weights(self.choice.name, folder)
 
-    def source(self) -> str:
-        """Identity of the weights the run starts from."""
-        path = self.start()
-        return sha256(path) if path else f"random:{self.choice.name}:{self.plan.seed}"
+    def source(self, weights: Path | None = None) -> str:
+        """Hash of the content of `weights` (just trained), or of those the run starts from."""
+        if weights is not None:
+            return source_sha256(weights)
+        path, named = self.start(), self.choice.tokenizer
+        return source_sha256(path, named) if path else f"random:{self.choice.name}:{self.plan.seed}"
+
+    def former_source(self, weights: Path | None = None) -> str:
+        """What `source` was in earlier versions: the hash of the file."""
+        path = weights or self.start()
+        return sha256(path) if path else self.source()
 
     def facts(self, described: Mapping[str, Any]) -> dict[str, Any]:
         """The model of the record: as `describe` noted it when it predicted, with what it started
@@ -120,8 +128,23 @@ class ModelOfRun:
                 log.warning("%s", note)
         return build_on(self.benchmark.task, model.to(self.device), text, **self.options)
 
+    def told_training(self) -> tuple[str, str]:
+        """What the weights the run starts from were fine-tuned on, and who says so: "user",
+        "weights" (the run that made them), or "official" for public ones; ("", "") when nobody."""
+        if self.choice.trained_on:
+            return self.choice.trained_on, "user"
+        path = self.start()
+        if path is None or not self.plan.protocol.startswith("evaluate"):
+            return "", ""
+        if checkpoint.is_ours(path):
+            told = checkpoint.read_extra(path).get("trained_on", "")
+            return (told, "weights") if isinstance(told, str) and told else ("", "")
+        # An official file that is evaluated as it is has the benchmark's head: it was fine-tuned.
+        public = self.benchmark.public_training
+        return (public, "official") if public else ("", "")
+
     def describe(self, task: Task, weights: str, trained: bool) -> dict[str, Any]:
-        """The model as a record tells it. weights: hash of the file it was loaded from."""
+        """The model as a record tells it. weights: hash of their content."""
         return {
             "name": self.choice.name,
             "parameters": count_parameters(task.model),

@@ -32,8 +32,8 @@ CELL = ["suite", "benchmark", "version", "split", "protocol", "metric", "model",
         "identity"]  # fmt: skip
 COLUMNS = [*CELL, "value", "n", "standard_error", "seed", "parameters", "resolution", "chance",
            "headline", "higher_is_better", "floor", "floor_met", "note", "revision", "date",
-           "flags", "record"]  # fmt: skip
-SHARED = ["parameters", "resolution", "chance", "headline", "higher_is_better", "floor"]
+           "flags", "record", "training"]  # fmt: skip
+SHARED = ["parameters", "resolution", "chance", "headline", "higher_is_better", "floor", "training"]
 SUMMARY = ["value", "sd", "seeds", "n", "standard_error", "flags", "records", "floor_met", "note",
            "date", *SHARED]  # fmt: skip
 
@@ -242,6 +242,7 @@ def _rows(
                 "date": record.created,
                 "flags": flags,
                 "record": record.path,
+                "training": "unknown" if record.training_unknown else "",
             }
         )
     return rows

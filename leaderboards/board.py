@@ -50,7 +50,7 @@ class Cell:
     """A value in a table. error: standard error; sd: over `seeds`. rank: 1 best, 2 second of its
     column. state: "" for our own (OLDER when another cell is of a newer version of the benchmark),
     else how far a published number may be trusted; printed: a published number as its source
-    prints it."""
+    prints it. training: "unknown" when nobody says what the weights were trained on."""
 
     value: float | None
     error: float | None = None
@@ -66,6 +66,7 @@ class Cell:
     floor: float | None = None
     floor_met: bool | None = None
     records: tuple[str, ...] = ()
+    training: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +254,7 @@ def _our_cell(cell: Mapping[Hashable, Any], newest: int) -> Cell:
         floor=number("floor"),
         floor_met=None if pd.isna(met) else bool(met),
         records=cell["records"],
+        training=cell["training"],
     )
 
 

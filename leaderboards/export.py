@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
+from benchmarks.training_overlap import SEEN, UNKNOWN
 from leaderboards.board import OLDER, BoardTable, Cell, Column, Row
 from leaderboards.plain_text import csv_text, visible
 
@@ -18,6 +19,7 @@ MARKS = {
     "dirty": ("†", r"\dagger", "uncommitted or unknown code"),
     "superseded": ("¶", r"\P", "a newer record exists"),
     "below floor": ("▽", r"\triangledown", "below the floor set for it"),
+    "training unknown": ("◇", r"\diamond", "what the weights were trained on is not known"),
     OLDER: ("^", r"\wedge", "by an older version of the benchmark, not to be compared"),
     "weak": ("°", r"\circ", "read by a machine, or the size of the model is not named"),
     "digitised": ("~", r"\sim", "measured from a figure"),
@@ -26,13 +28,17 @@ MARKS = {
 }
 """what is marked -> (mark, its LaTeX, what it means)"""
 
+_SEEN = (f"+{SEEN}", rf"\text{{+{SEEN}}}", "evaluated records or images were trained on")
+"""the legend of columns of such results"""
+
 LEGEND = "± is the standard error; with several seeds, mean ± standard deviation (seeds)."
 
 
 def marks_of(cell: Cell) -> list[str]:
     """The keys of MARKS that apply to a cell."""
     found = [*cell.flags, *([cell.state] if cell.state in MARKS else [])]
-    return [*found, "below floor"] if cell.floor_met is False else found
+    found += ["below floor"] if cell.floor_met is False else []
+    return [*found, "training unknown"] if cell.training == UNKNOWN else found
 
 
 def number_text(cell: Cell, scale: float = 1.0, plus_minus: str = " ± ") -> str:
@@ -74,7 +80,8 @@ def size_text(parameters: int | None) -> str:
 def footnotes(table: BoardTable) -> list[tuple[str, str, str]]:
     """(mark, its LaTeX, meaning) of every mark that occurs in the table, in a fixed order."""
     used = {mark for row in table.rows for cell in row.cells.values() for mark in marks_of(cell)}
-    return [MARKS[name] for name in MARKS if name in used]
+    seen = [_SEEN] if any(SEEN in column.protocol.split("+") for column in table.columns) else []
+    return [*(MARKS[name] for name in MARKS if name in used), *seen]
 
 
 def _name(row: Row) -> str:

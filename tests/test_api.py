@@ -69,7 +69,7 @@ def test_paths_and_pictures_are_one(folder: Path) -> None:
 def test_a_tokenizer_with_more_tokens_than_the_weights_know_is_refused(tmp_path: Path) -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(1100))]
     (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"1105 tokens, the weights of .* know 1024"):
+    with pytest.raises(CheckpointError, match=r"1105 tokens, these weights know 1024"):
         x2vlm.load("tiny", tokenizer=str(tmp_path / "vocab.txt"))
 
 

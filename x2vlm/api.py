@@ -17,6 +17,7 @@ from x2vlm.errors import ConfigError
 from x2vlm.explain import Box, Explanation, explain
 from x2vlm.model.x2vlm import X2VLM
 from x2vlm.tasks import build_on
+from x2vlm.tasks.outputs import finite_outputs
 from x2vlm.types import Media, Prediction, Record
 from x2vlm.weights import find_device, find_weights, load_weights
 
@@ -57,7 +58,10 @@ class Pretrained:
         """Features of n images, (n, E), L2-normalised: dot products with texts compare them."""
         self._need("contrastive")
         several = [images] if isinstance(images, Picture) else list(images)
-        parts = [self.model.image_feature(self._states(part)) for part in _cut(several, batch_size)]
+        with finite_outputs(self.model):
+            parts = [
+                self.model.image_feature(self._states(part)) for part in _cut(several, batch_size)
+            ]
         return torch.cat(parts) if parts else self._nothing()
 
     @torch.inference_mode()
@@ -67,8 +71,11 @@ class Pretrained:
         """Features of n texts, (n, E), L2-normalised. max_tokens: longer ones are cut."""
         self._need("contrastive")
         several = [texts] if isinstance(texts, str) else list(texts)
-        parts = [self.model.text_feature(self.model.encode_text(*self._tokens(part, max_tokens)))
-                 for part in _cut(several, batch_size)]  # fmt: skip
+        with finite_outputs(self.model):
+            parts = [
+                self.model.text_feature(self.model.encode_text(*self._tokens(part, max_tokens)))
+                for part in _cut(several, batch_size)
+            ]
         return torch.cat(parts) if parts else self._nothing()
 
     @torch.inference_mode()
@@ -78,7 +85,8 @@ class Pretrained:
         text_BL, mask_BL = self._tokens([text])
         memory = self.model.memory(self._states([image]))
         fused_BLD = self.model.fuse(self.model.encode_text(text_BL, mask_BL), mask_BL, memory)
-        return float(self.model.match(fused_BLD).softmax(-1)[0, 1])
+        with finite_outputs(self.model):
+            return float(self.model.match(fused_BLD).softmax(-1)[0, 1])
 
     def locate(self, image: Picture, text: str) -> tuple[float, float, float, float]:
         """Box (x, y, width, height), in pixels, of what the text names. Needs a box head."""

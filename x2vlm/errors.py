@@ -8,6 +8,7 @@ Error
 ├── CheckpointError   weights do not fit the model
 ├── PredictionError   a predictions file is incomplete, doubled, or malformed
 ├── RecordError       a result record is malformed or refused by a board
+├── OutputError       a model's output is not finite
 ├── TrainingError     training cannot go on (loss not finite, out of memory)
 ├── WritingError      a file cannot be written (full disk, no permission)
 └── BusyError         another command is writing to the folder
@@ -62,6 +63,10 @@ class CheckpointError(Error):
 
 class PredictionError(Error):
     """A predictions file is incomplete, holds an id twice, or is malformed."""
+
+
+class OutputError(Error):
+    """What a model puts out for a record is not finite."""
 
 
 class RecordError(Error):

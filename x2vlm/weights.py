@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import torch
 from x2vlm.data.text import Tokenizer, load_tokenizer
 from x2vlm.errors import CheckpointError, ConfigError, DataError, unknown
 from x2vlm.model import checkpoint
-from x2vlm.model.config import PRESETS
+from x2vlm.model.config import PRESETS, ModelConfig, TextConfig
 from x2vlm.model.metadata import embedded_tokenizer
 from x2vlm.model.x2vlm import X2VLM
+from x2vlm.storage.file_kinds import check_is_weights
 
 ASSETS = Path(__file__).parent / "assets"
 OFFICIAL_TOKENIZERS = (
@@ -49,6 +51,8 @@ def find_weights(name: str | Path, folder: Path = ASSETS) -> Path:
     if not path.exists() and shipped.is_file():
         return shipped
     if path.is_dir():
+        if any(path.glob("*.index.json")) and not (path / "model.safetensors").is_file():
+            check_is_weights(path)
         path = path / "model.safetensors"
     if not path.is_file():
         names = sorted(file.stem for file in folder.glob("*.safetensors"))
@@ -83,13 +87,74 @@ def load_weights(
         allow = (*named, *(("frames",) if frames else ())) if isinstance(named, tuple) else ()
     loaded = checkpoint.load_any(path, heads, image_size=image_size, frames=frames, allow_new=allow)
     text = _tokenizer(tokenizer, str(path), loaded.tokenizer)
-    known = loaded.model.config.text.vocabulary
-    if text.vocabulary > known:
-        raise CheckpointError(
-            f"the tokenizer has {text.vocabulary} tokens, the weights of {path} know {known}\n"
-            "  to do: name the tokenizer that they were trained with: model.tokenizer=NAME or PATH"
-        )
+    check_tokenizer(text, loaded.model.config.text, str(path), own=not tokenizer)
     return loaded.model, text
+
+
+SPECIAL_IDS: Mapping[tuple[str, int], Mapping[str, int]] = {
+    ("bert", 30522): {"pad": 0, "unk": 100, "cls": 101, "sep": 102, "mask": 103},
+    ("xlm-roberta", 250002): {"cls": 0, "pad": 1, "sep": 2, "unk": 3, "mask": 250001},
+}
+"""kind and vocabulary of the public text encoders -> their special tokens; another vocabulary has
+the places that the kind fixes"""
+_FIXED = {"bert": {"pad": 0}, "xlm-roberta": {"cls": 0, "pad": 1, "sep": 2}}
+_PADDED = 128
+"""rows that an embedding table may have beyond its tokenizer, for speed"""
+
+
+def check_tokenizer(text: Tokenizer, config: TextConfig, where: str, *, own: bool = False) -> None:
+    """CheckpointError unless the tokenizer is one that weights of `config` can have learned.
+
+    Its kind, its number of tokens and the ids of its special tokens are compared. own: it was kept
+    with the weights, which may know more tokens than it has.
+    """
+    ids = {name: getattr(text, name) for name in ("cls", "sep", "pad", "mask", "unk")}
+    wanted = SPECIAL_IDS.get((config.kind, config.vocabulary), _FIXED[config.kind])
+    most_unused = config.vocabulary if own else _PADDED
+    fault = ""
+    if text.kind != config.kind:
+        fault = f"is of kind {text.kind}, these weights have a {config.kind} text encoder"
+    elif not 0 <= config.vocabulary - text.vocabulary < most_unused:
+        fault = f"has {text.vocabulary} tokens, these weights know {config.vocabulary}"
+    elif wrong := [name for name, place in wanted.items() if ids[name] != place]:
+        found = ", ".join(f"{name} {ids[name]}" for name in wrong)
+        right = ", ".join(f"{name} {wanted[name]}" for name in wrong)
+        fault = f"has special tokens at {found}, these weights expect {right}"
+    if fault:
+        usual = "xlm-roberta-base" if config.kind == "xlm-roberta" else "bert-base-uncased"
+        raise CheckpointError(
+            f"{where}: the tokenizer {'in it ' if own else ''}{fault}\n"
+            "  to do: name the tokenizer that the weights were trained with: model.tokenizer=NAME "
+            f"or PATH (of public weights {usual})"
+        )
+
+
+def convert(
+    source: str | Path, out: str | Path, *, to: str, tokenizer: str = "", **sizes: Any
+) -> str:
+    """`checkpoint.convert` with a tokenizer by name or path, which must be of these weights; it is
+    kept whole in the new file. Raises CheckpointError when it is not, or is missing."""
+
+    def kept(inside: str, config: ModelConfig) -> str:
+        if not (tokenizer or inside):
+            return ""
+        text = _tokenizer(tokenizer, str(source), inside)
+        check_tokenizer(text, config.text, str(source), own=not tokenizer)
+        return text.to_json()
+
+    return checkpoint.convert(source, out, to=to, tokenizer=kept, **sizes)
+
+
+def source_sha256(path: Path, tokenizer: str = "") -> str:
+    """`checkpoint.weights_sha256` with a tokenizer by name or path; kept while the file stays."""
+    facts = path.stat()
+    return _source_sha256(str(path.resolve()), facts.st_size, facts.st_mtime_ns, tokenizer)
+
+
+@functools.lru_cache(maxsize=64)
+def _source_sha256(path: str, _size: int, _changed: int, tokenizer: str) -> str:
+    text = _tokenizer(tokenizer, path).to_json() if tokenizer else ""
+    return checkpoint.weights_sha256(path, text)
 
 
 def new_model(
@@ -106,6 +171,7 @@ def new_model(
     config = checkpoint.target_config(PRESETS[preset], heads, image_size=image_size, frames=frames)
     own = ASSETS / f"{preset}-tokenizer.json"
     text = _tokenizer(tokenizer or (str(own) if own.is_file() else ""), preset)
+    check_tokenizer(text, config.text, f"model={preset} with random weights", own=True)
     return X2VLM(config), text
 
 

@@ -228,6 +228,7 @@ BENCHMARK = Benchmark(
     },
     chance={"accuracy": 0.0},
     labels=labels,
+    public_training="vqav2:trainval_vg",
     paper="Goyal et al., CVPR 2017",
     url="https://visualqa.org/download.html",
     licence="annotations CC BY 4.0; images under their Flickr terms",

@@ -193,7 +193,7 @@ class ConvertArguments(Settings):
 
 def convert(arguments: list[str]) -> int:
     """x2vlm convert IN OUT --to TASK."""
-    from x2vlm.model.checkpoint import convert as change
+    from x2vlm.weights import convert as change
 
     rest = [re.sub("^--to=", "to=", one) for one in arguments]
     if "--to" in rest[:-1]:

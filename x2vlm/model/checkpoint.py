@@ -7,26 +7,34 @@ Our file is safetensors whose metadata holds the format, the config as JSON, opt
 from __future__ import annotations
 
 import json
-import pickle
-import re
-import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from x2vlm.errors import CheckpointError, ConfigError, unknown
 from x2vlm.model.config import TASK_HEADS, ModelConfig
 from x2vlm.model.fit import Fault, State, compare, empty_model, fit, refuse
-from x2vlm.model.metadata import FORMAT, read_metadata
-from x2vlm.model.names import SMOOTHING, derived, infer_config, official_name
+from x2vlm.model.metadata import FORMAT, Metadata, read_metadata
+from x2vlm.model.names import SMOOTHING, derived, infer_config, official_name, usual_names
 from x2vlm.model.x2vlm import X2VLM
+from x2vlm.storage.file_kinds import check_is_weights
+from x2vlm.storage.finite import check_finite
+from x2vlm.storage.safetensors_file import content_sha256, write_safetensors
+from x2vlm.storage.torch_file import read_torch
+from x2vlm.storage.wrappers import unwrap
 from x2vlm.writing import whole
+
+_CAUSES = {
+    False: "the file is damaged, or is not an official X²-VLM model",
+    True: "beside the model the file holds tensors of its training (queues, averages) or of other "
+    "heads; save the model's own state dict",
+}
+"""why tensors do not fit; whether all of them are left over"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,52 +47,22 @@ class Loaded:
 
 
 def read_state(path: Path) -> State:
-    """The tensors of an official .th (or .safetensors) file; nothing in it is executed.
+    """The tensors of a .th (or .safetensors) file, all finite; nothing in it is executed.
 
-    A dict with `model`, `state_dict` or `module` inside is unwrapped, and a common "module." in
-    front of the names removed. CheckpointError when the file holds anything but tensors.
+    Wrappers of training frameworks are taken off (see `storage.wrappers`). CheckpointError says
+    what the file is instead, or which tensors are not finite.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}")
+    check_is_weights(path)
     if _is_safetensors(path):
-        return _read_safetensors(path)[0]
-    _check_unpacked(path)
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken torch file raises almost anything
-        raise CheckpointError(
-            f"{path} cannot be read as weights: {_unreadable(error)}\n"
-            "  expected: a complete torch file of tensors only (others could run code, and are "
-            "refused)\n  to do: download it again, or save its state dict anew"
-        ) from error
-    return unwrap(loaded, str(path))
+        return unwrap(_read_safetensors(path)[0], str(path))
+    return state_of(read_torch(path), str(path))
 
 
-def _check_unpacked(path: Path) -> None:
-    """CheckpointError for a torch file (a zip archive) that grows when unpacked: torch stores its
-    tensors as they are, so such a file was made to fill the memory."""
-    try:
-        if not zipfile.is_zipfile(path):
-            return
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return  # torch says what is wrong with it
-    if unpacked > 2 * path.stat().st_size + 2**20:
-        raise CheckpointError(
-            f"{path} has {path.stat().st_size} bytes, but unpacked {unpacked}\n"
-            "  expected: a file as torch.save writes it, which is not compressed\n"
-            "  to do: if you trust it, unpack and save it again with torch.save"
-        )
-
-
-def _unreadable(error: Exception) -> str:
-    """Why torch did not read a file, in a line."""
-    if not isinstance(error, pickle.UnpicklingError):
-        return str(error).partition(". ")[0] or "it is empty"
-    if found := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"it holds {found[1]}, which is no tensor"
-    return "it holds objects that are no tensors, or is no torch file"
+def state_of(loaded: object, where: str) -> State:
+    """The tensors of a state dict, or of what a training saved around it; all finite."""
+    state = unwrap(loaded, where)
+    check_finite(state, where)
+    return state
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -93,41 +71,16 @@ def _is_safetensors(path: Path) -> bool:
         return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
 
 
-def unwrap(loaded: object, where: str) -> State:
-    """The state dict inside what `torch.load` returned."""
-    for key in ("model", "state_dict", "module"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise CheckpointError(
-            f"{where} holds {'nothing' if loaded == {} else type(loaded).__name__}, expected named "
-            "tensors\n  to do: give the model's state dict, or a dict with it under `model`"
-        )
-    for name, value in loaded.items():
-        if not isinstance(value, Tensor) or not isinstance(name, str):
-            raise CheckpointError(
-                f"{where}: {name!r} is {type(value).__name__}, expected a tensor; give the model's "
-                "state dict, or a dict with it under `model`"
-            )
-        if not value.is_meta and value.nbytes > value.untyped_storage().nbytes():
-            raise CheckpointError(
-                f"{where}: {name!r} of shape {tuple(value.shape)} is larger than its data in the "
-                "file; save the state dict again, with every tensor whole"
-            )
-    if all(name.startswith("module.") for name in loaded):
-        return {name.removeprefix("module."): value for name, value in loaded.items()}
-    return dict(loaded)
-
-
 def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
-    """Tensors and metadata; CheckpointError when the file is damaged."""
+    """Tensors, all finite, and metadata; CheckpointError when the file is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            # safe_open is no mapping: it has keys() and no iterator
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in list(file.keys())}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+    check_finite(state, str(path))
+    return state, metadata
 
 
 def _upcast(tensor: Tensor) -> Tensor:
@@ -146,7 +99,7 @@ def from_official(state: Mapping[str, Tensor], config: ModelConfig, where: str) 
     faults = compare({name: p for name, (_, p) in ours.items()}, parameters)
     faults += _wrong_copies(state, follows)
     if faults:
-        raise refuse(faults, where, "the file is damaged, or no official X²-VLM model")
+        raise refuse(faults, where, _CAUSES[all(fault.expected is None for fault in faults)])
     return {ours[name][0]: _upcast(tensor) for name, tensor in parameters.items()}
 
 
@@ -202,9 +155,10 @@ def load_official(
     """
     where = "state dict" if isinstance(source, Mapping) else str(source)
     if isinstance(source, Mapping):
-        state = {name: tensor.detach().clone() for name, tensor in source.items()}
+        state = state_of({name: tensor.clone() for name, tensor in source.items()}, where)
     else:
         state = read_state(Path(source))
+    state = usual_names(state)
     asked = text_heads or (config.text.heads if config else None)
     try:
         found = infer_config({name: tensor.shape for name, tensor in state.items()}, asked)
@@ -237,7 +191,8 @@ def save(
 ) -> None:
     """Write our one-file format, whole or not at all. WritingError when it cannot be written.
 
-    tokenizer: its JSON or name. dtype: of storage; `load` gives float32 again.
+    tokenizer: its JSON or name. dtype: of storage; `load` gives float32 again. Equal arguments
+    give equal bytes.
     """
     path = Path(path)
     state = {n: p.detach().to("cpu", dtype).contiguous() for n, p in model.named_parameters()}
@@ -248,10 +203,7 @@ def save(
         "extra": json.dumps(dict(extra or {})),
     }
     with whole(path) as beside:
-        beside.touch()
-        mode = beside.stat().st_mode
-        save_file(state, beside, metadata)
-        beside.chmod(mode)  # safetensors writes files that nobody else may read
+        write_safetensors(state, beside, metadata)
 
 
 def load(
@@ -264,8 +216,7 @@ def load(
 ) -> Loaded:
     """A model from one of our files, changed as `load_official` changes one; strict likewise."""
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}")
+    check_is_weights(path)
     state, metadata = _read_safetensors(path)
     shapes = {name: tensor.shape for name, tensor in state.items()}
     about = read_metadata(metadata, shapes, str(path))
@@ -287,15 +238,67 @@ def load_any(path: str | Path, to: Mapping[str, Any] | None = None, **changes: A
     changes: image_size, frames, allow_new as in `load`.
     """
     path = Path(path)
-    if path.is_file() and _is_safetensors(path) and _is_ours(path):
+    check_is_weights(path)
+    if is_ours(path):
         return load(path, to, **changes)
     return Loaded(load_official(path, to=to, **changes))
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
+    """Whether a file of weights is of our format, not an official one."""
+    return _is_safetensors(path) and "format" in _metadata(path)
+
+
+def weights_sha256(path: str | Path, tokenizer: str = "") -> str:
+    """Hash of what a file of weights holds: tensors, as `load_any` gives them, config, tokenizer.
+
+    An official file, our conversion of it and a copy in another order have one hash; files in half
+    precision have that of the float32 they are loaded as. tokenizer: the JSON of another one than
+    the file's. Tensors of our files are read one at a time.
+    """
+    path = Path(path)
+    check_is_weights(path)
+    if not is_ours(path):
+        state = usual_names(read_state(path))
+        config = infer_config({name: tensor.shape for name, tensor in state.items()})
+        named = from_official(state, config, str(path))
+        return content_sha256(sorted(named.items()), _about(config, tokenizer))
+    held = _about_file(path)
+    about = _about(held.config, tokenizer or held.tokenizer)
+    with safe_open(path, framework="pt") as file:
+        names = sorted(file.keys())
+        return content_sha256(((n, _upcast(file.get_tensor(n))) for n in names), about)
+
+
+def _about(config: ModelConfig, tokenizer: str) -> dict[str, Any]:
+    """What decides the weights beside their tensors; order of heads and of JSON does not."""
+    values = config.to_dict()
+    try:
+        text = json.loads(tokenizer) if tokenizer.lstrip().startswith("{") else tokenizer
+    except ValueError:
+        text = tokenizer
+    return {"config": {**values, "heads": sorted(config.heads)}, "tokenizer": text}
+
+
+def read_extra(path: Path) -> dict[str, Any]:
+    """What was kept beside the weights of one of our files, without reading those."""
+    return dict(_about_file(path).extra)
+
+
+def _about_file(path: Path) -> Metadata:
+    """What one of our files says of its tensors, held against their shapes."""
     try:
         with safe_open(path, framework="pt") as file:
-            return "format" in (file.metadata() or {})
+            shapes = {name: file.get_slice(name).get_shape() for name in list(file.keys())}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+    return read_metadata(_metadata(path), shapes, str(path))
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
 
@@ -305,7 +308,7 @@ def convert(
     out: str | Path,
     *,
     to: str,
-    tokenizer: str = "",
+    tokenizer: str | Callable[[str, ModelConfig], str] = "",
     image_size: int | None = None,
     frames: int | None = None,
     labels: int | None = None,
@@ -313,7 +316,8 @@ def convert(
     """Convert a file: official or ours -> ours with the heads of a task, or -> official names.
 
     to: a task (see `config.TASK_HEADS`), or "official", which writes a .th file. tokenizer: its
-    JSON or name, kept in our file; empty: the one already inside. labels: classes of a classifier.
+    JSON or name, kept in our file, or what makes it of the one inside and the config; empty: the
+    one already inside. labels: classes of a classifier.
     Returns a report in words: what was dropped, what starts anew.
     """
     if to != "official" and to not in TASK_HEADS:
@@ -321,7 +325,9 @@ def convert(
     fields: dict[str, Any] = {} if to == "official" else {"heads": TASK_HEADS[to]}
     if labels is not None:
         fields["labels"] = labels
-    before = load_any(source).model.config.heads
+    first = load_any(source)
+    before = first.model.config.heads
+    kept = tokenizer(first.tokenizer, first.model.config) if callable(tokenizer) else tokenizer
     loaded = load_any(
         source,
         fields or None,
@@ -334,7 +340,7 @@ def convert(
         with whole(out) as beside:
             torch.save({"model": to_official(model)}, beside)
     else:
-        save(model, out, tokenizer=tokenizer or loaded.tokenizer, extra=loaded.extra)
+        save(model, out, tokenizer=kept or loaded.tokenizer, extra=loaded.extra)
     dropped = [head for head in before if head not in model.config.heads]
     parts = sorted({name.split(".")[0] for name in model.new_parameters})
     return (

@@ -108,6 +108,18 @@ def official_name(ours: str, config: ModelConfig) -> str:
     return _swap(ours, _towers(config))
 
 
+def usual_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Official names as files without an MLM head have them: the text encoder of a file whose head
+    was taken out is called `text_encoder.bert` still."""
+    bert = "text_encoder.bert."
+    if any(name.startswith("text_encoder.cls.") for name in state):
+        return dict(state)
+    return {
+        f"text_encoder.{name.removeprefix(bert)}" if name.startswith(bert) else name: tensor
+        for name, tensor in state.items()
+    }
+
+
 def derived(config: ModelConfig, smoothing: float) -> dict[str, Tensor | str]:
     """Official tensors that are no parameters: their value, or the official name they copy."""
     towers = _towers(config)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from x2vlm.errors import CheckpointError
-from x2vlm.model.checkpoint import from_official, read_state, unwrap
+from x2vlm.model.checkpoint import from_official, read_state, state_of
 from x2vlm.model.config import ModelConfig
 from x2vlm.model.fit import Fault, State, refuse
-from x2vlm.model.names import infer_config, official_name
+from x2vlm.model.names import infer_config, official_name, usual_names
 from x2vlm.model.positions import resize_positions
 from x2vlm.model.x2vlm import X2VLM
 
@@ -66,7 +66,7 @@ def init_towers(
         given |= _from_text(_read(xlmr), "roberta", config)
     if x2vlm is not None:
         _needs_multilingual(config)
-        state = _read(x2vlm)
+        state = usual_names(_read(x2vlm))
         source = infer_config({n: t.shape for n, t in state.items()}, config.text.heads)
         ours = _resized(from_official(state, source, "x2vlm weights"), config)
         wanted = {n for n, _ in model.named_parameters()}
@@ -77,7 +77,9 @@ def init_towers(
 
 
 def _read(source: Source) -> State:
-    return unwrap(source, "state dict") if isinstance(source, Mapping) else read_state(Path(source))
+    return (
+        state_of(source, "state dict") if isinstance(source, Mapping) else read_state(Path(source))
+    )
 
 
 def _needs_multilingual(config: ModelConfig) -> None:

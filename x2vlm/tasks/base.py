@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from x2vlm.data.image import Sample, Transform
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
+    from x2vlm.tasks.outputs import Outputs
 
 T = TypeVar("T")
 
@@ -60,6 +61,8 @@ class Task(ABC):
         """how long stages report; the runner sets it"""
         self.cache = ""
         """folder that keeps features between runs; empty: none are kept. The runner sets it"""
+        self.outputs: Outputs | None = None
+        """what checks the outputs of the prediction in progress; `evaluation` sets it"""
 
     @property
     def device(self) -> torch.device:
@@ -67,9 +70,10 @@ class Task(ABC):
         return next(self.model.parameters()).device
 
     def batches(self, loader: Iterable[Batch], what: str) -> Iterable[Batch]:
-        """The batches of a loader, with progress reported."""
+        """The batches of a loader, with progress reported, and each one's outputs checked."""
         total = len(loader) if isinstance(loader, Sized) else None
-        return self.progress(loader, what, total, "batches")
+        batches = self.progress(loader, what, total, "batches")
+        return self.outputs.batches(batches) if self.outputs else batches
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from x2vlm.model.products import products
+from x2vlm.tasks.outputs import Outputs
 from x2vlm.types import Batch, Prediction
 
 if TYPE_CHECKING:
@@ -32,17 +33,20 @@ def predicting(device: torch.device | str) -> Iterator[None]:
 
 def evaluation(predict: Predict[SomeTask]) -> Predict[SomeTask]:
     """Decorate `Task.predict`: the model is in evaluation mode until the last prediction, and in
-    its former mode after it; gradients are off while the task works, but not for who iterates."""
+    its former mode after it; gradients are off while the task works, but not for who iterates.
+    OutputError when what the model puts out is not finite, before anything chosen by it is given.
+    """
 
     @wraps(predict)
     def wrapped(task: SomeTask, loader: Iterable[Batch]) -> Iterator[Prediction]:
+        outputs = task.outputs = Outputs(task.model)
         predictions = predict(task, loader)
-        with task.evaluating():
+        with task.evaluating(), outputs.watched():
             while True:
                 with predicting(task.device):
                     row = next(predictions, None)
                 if row is None:
                     return
-                yield row
+                yield outputs.row(row)
 
     return wrapped
