@@ -95,11 +95,11 @@ def choose(task: str, carried: Carried, ids: IdSpellings) -> Fields:
     if task in NAMES:
         value = next((name for name in (*NAMES[task], VALUE) if first.get(name) is not None), "")
         if not value:
-            raise _unknown(task, carried, f"the {VALUES[task][0]}", NAMES[task])
+            raise _unknown(carried, f"the {VALUES[task][0]}", NAMES[task])
     present = [name for name in (KEY, *IDS[task]) if text_of(first.get(name)) is not None]
     present = [name for name in present if name != value]
     if not present:
-        raise _unknown(task, carried, "the id", IDS[task])
+        raise _unknown(carried, "the id", IDS[task])
     return Fields(_id_field(carried, present, ids), value)
 
 
@@ -158,7 +158,7 @@ def _two(
     )
 
 
-def _unknown(task: str, carried: Carried, what: str, names: Sequence[str]) -> PredictionError:
+def _unknown(carried: Carried, what: str, names: Sequence[str]) -> PredictionError:
     row = json.dumps(carried.values[0])[:120]
     return PredictionError(
         f"{carried.sources[0]}: not a predictions file that is known here: no field of "

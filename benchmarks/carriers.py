@@ -147,7 +147,9 @@ def _table(path: Path, text: str, fields: Sequence[str]) -> Carried:
             values.append(dict(zip(names, cells, strict=True)) if names else cells)
             sources.append(source)
     except csv.Error as error:
-        raise PredictionError(f"{path}:{reader.line_num}: not a row of a table ({error})") from error
+        raise PredictionError(
+            f"{path}:{reader.line_num}: not a row of a table ({error})"
+        ) from error
     return Carried(values, sources, "table", names)
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.aliases import IDS, WINOGROUND, Fields, choose, names_of, value_reader
 from benchmarks.carriers import Carried, read_carried
 from benchmarks.id_spellings import IdSpellings, spellings_of, text_of
-from benchmarks.metrics.retrieval import DIRECTIONS, Ranking, query_targets
+from benchmarks.metrics.retrieval import Ranking, query_targets
 from benchmarks.metrics.winoground import PAIRS
 from benchmarks.prediction_kinds import VALUES, check, parse
 from benchmarks.predictions import Extra, MisfitError, stream
@@ -111,9 +111,7 @@ def _objects(task: str, carried: Carried, records: Sequence[Record]) -> Loaded:
     return _found(name, task, rows, records, extra, notes, ids)
 
 
-def _renamed(
-    task: str, carried: Carried, fields: Fields
-) -> Iterator[SourcedPrediction]:
+def _renamed(task: str, carried: Carried, fields: Fields) -> Iterator[SourcedPrediction]:
     """Rows under our own names, each checked. Of rows of ours all other fields are kept, too."""
     ours = fields.format(task) == "predictions"
     read_value = value_reader(task, carried, fields) if fields.value else None
@@ -154,7 +152,7 @@ def _found(
     ids = ids or spellings_of(task, records)
     ids.respelt.clear()  # what `choose` looked up
     checked = [SourcedPrediction(check(task, row, row.source), row.source) for row in rows]
-    found = [replaced(row, id=ids.find(row["id"]) or row["id"]) for row in checked]
+    found = [replaced(row, id=ids.name(row["id"])) for row in checked]
     notes = notes if notes is not None else []
     notes += [text for text in [ids.note()] if text]
     return Loaded(name, found, extra, notes)
@@ -173,9 +171,7 @@ def _ranked(
     sides = {"text": (images, texts), "image": (texts, images)}
     for row in rows:
         queries = [sides[way][0].find(row["id"]) for way in row["ranking"]]
-        ranking = {
-            way: _respelt(pairs, sides[way][1]) for way, pairs in row["ranking"].items()
-        }
+        ranking = {way: _respelt(pairs, sides[way][1]) for way, pairs in row["ranking"].items()}
         yield replaced(row, id=queries[0] or row["id"], ranking=ranking)
     notes += [text for side in (images, texts) if (text := side.note())]
 
@@ -225,9 +221,7 @@ def _nlvr2(carried: Carried) -> list[SourcedPrediction]:
     return found
 
 
-def _iglue_lists(
-    path: Path, carried: Carried, records: Sequence[Record]
-) -> list[Prediction]:
+def _iglue_lists(path: Path, carried: Carried, records: Sequence[Record]) -> list[Prediction]:
     """Query i is the i-th text; the numbers count the records (one per image) from 0."""
     texts = [str(text) for record in records for text in record.target["text_ids"]]
     if len(carried.values) != len(texts):

@@ -65,6 +65,10 @@ class IdSpellings:
             self.respelt.setdefault(given, found)
         return found
 
+    def name(self, given: str) -> str:
+        """The id of the split that is meant; another one as it is, in the language of the split."""
+        return self.find(given) or self._prefix + given.removeprefix(self._prefix)
+
     def note(self) -> str:
         """What was matched in spite of its spelling, in words; empty when nothing was."""
         if not self.respelt:
@@ -108,5 +112,6 @@ def spellings_of(task: str, records: Sequence[Record]) -> IdSpellings:
     """Of the ids that rows of this task carry; in retrieval those of the images."""
     languages = {record.language for record in records}
     prefix = f"{min(languages)}:" if len(languages) == 1 else ""
+    prefix = prefix if records and records[0].id.startswith(prefix) else ""
     by_image = records if task in ("captioning", "retrieval") else ()
     return IdSpellings([record.id for record in records], by_image, prefix)

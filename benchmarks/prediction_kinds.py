@@ -45,7 +45,7 @@ def _numbers(value: Any) -> bool:
 
 
 def _id(value: Any) -> bool:
-    return _text(value) and bool(value.strip()) or type(value) is int
+    return type(value) is int or (_text(value) and bool(value.strip()))
 
 
 def _text(value: Any) -> bool:
@@ -132,7 +132,7 @@ def check(task: str, row: Any, where: str) -> Prediction:
 
 
 def parse(text: str) -> Any:
-    """One JSON value; ValueError for NaN, Infinity, a key that stands twice, and endless nesting."""
+    """One JSON value; ValueError for NaN, Infinity, a doubled key, and deep nesting."""
     try:
         return json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
     except RecursionError as error:

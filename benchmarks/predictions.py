@@ -162,9 +162,7 @@ def _misfit(expected: int, missing: Sequence[Key], foreign: Sequence[Key]) -> Mi
     return error
 
 
-def wanted_keys(
-    task: str, records: Sequence[Record], found: Mapping[Key, Any]
-) -> dict[Key, None]:
+def wanted_keys(task: str, records: Sequence[Record], found: Mapping[Key, Any]) -> dict[Key, None]:
     """What there is to answer: every record; in retrieval, of the directions found, every query."""
     if task != "retrieval":
         return dict.fromkeys((record.id, "") for record in records)

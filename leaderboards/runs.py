@@ -14,9 +14,9 @@ from benchmarks.metrics.attributes import average_precision, by_box
 from benchmarks.metrics.stats import clusters, resamples
 from benchmarks.per_sample import SampleScores, per_sample
 from benchmarks.plan import ModelChoice, Plan
+from benchmarks.prediction_checks import check_scores, numbered
 from benchmarks.record import ResultRecord
 from benchmarks.records import load_records
-from benchmarks.score import numbered
 from leaderboards.aggregate import find_records
 from leaderboards.compare import Comparison, bootstrap_p, compare_scores, with_holm
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
@@ -62,6 +62,8 @@ def open_run(path: Path, data_root: DataRoot) -> Run:
     joined, _ = predictions.join(benchmark.task, samples, rows)
     if benchmark.task == "classification":
         joined = numbered(joined, labels)
+    if benchmark.task == "attributes":
+        check_scores(samples, joined)
     return Run(path.parent.name, record, benchmark, samples, joined, labels, path.parent)
 
 

@@ -85,7 +85,8 @@ def test_ids_get_the_language_of_the_records(tmp_path: Path) -> None:
         ("[[0], []]", "retrieval", "results:2: expected different image numbers"),
         ("[[0], [1, 1]]", "retrieval", "results:2: expected different image numbers"),
         ("[[0], [true]]", "retrieval", "results:2: expected different image numbers"),
-        ('[{"image_id": 7, "caption": "a dog"}]', "grounding", "no field of its first row is the box"),
+        ('[{"image_id": 7, "caption": "a dog"}]', "grounding",
+         "no field of its first row is the box"),
     ],
 )  # fmt: skip
 def test_faults_name_file_and_row(text: str, task: str, message: str, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-
 from benchmarks.metrics.retrieval import Ranking
 from benchmarks.prediction_kinds import KINDS, check
 from benchmarks.prediction_writer import Writer, merge

@@ -53,7 +53,11 @@ def test_nlvr2_csv(tmp_path: Path) -> None:
     ("kind", "rows", "message"),
     [
         ("vqav2", [{"id": "11", "answer": "no"}], "1 missing"),
-        ("vqav2", [{"id": i, "answer": "no"} for i in ("11", "7", "7")], "1 double"),
+        (
+            "vqav2",
+            [{"id": i, "answer": a} for i, a in (("11", "no"), ("7", "no"), ("7", "yes"))],
+            "contradicts",
+        ),
         ("vqav2", [{"id": i, "answer": "no"} for i in ("11", "7", "5")], "1 not in this split"),
         ("vqav2", [{"id": "11", "answer": 5}, {"id": "7", "answer": "no"}], "must be a string"),
         ("nlvr2", [{"id": "11", "label": 2}, {"id": "7", "label": "True"}], "True or False"),

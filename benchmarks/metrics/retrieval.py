@@ -157,9 +157,7 @@ def _candidates(records: Sequence[Record], direction: Direction) -> frozenset[st
 def _place(query: str, pairs: Any, targets: frozenset[str], known: frozenset[str]) -> Place:
     ranking = pairs if isinstance(pairs, Ranking) else Ranking(pairs)
     _check(query, ranking, known)
-    return rank_of(ranking, targets)._replace(
-        content=hash((ranking.ids, ranking.scores.tobytes()))
-    )
+    return rank_of(ranking, targets)._replace(content=hash((ranking.ids, ranking.scores.tobytes())))
 
 
 def ranks_from_predictions(

@@ -148,7 +148,9 @@ def score(words: list[str]) -> int:
         limit=whole(settings, "limit") if "limit" in settings else None,
         extra=settings.get("extra"), **scoring,
     )  # fmt: skip
-    for note in files.notes:
+    notes = dict.fromkeys(files.notes)
+    notes |= {f"{name}: {m.note}": None for name, m in result.scores.items() if m.note}
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
     metrics = {name: measure.to_json() for name, measure in result.scores.items()}
     print(json.dumps(json_ready({
@@ -156,6 +158,7 @@ def score(words: list[str]) -> int:
         "scoring": scoring, "metrics": metrics, "n": result.n, "format": result.format,
         "ignored": result.ignored, "skipped": files.skipped,
         "partial": {role: path.name for role, path in files.partial().items()},
+        "notes": list(notes),
     }), allow_nan=False))  # fmt: skip
     return 0
 
