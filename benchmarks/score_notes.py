@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.base import Benchmark
-from benchmarks.metrics.retrieval import Direction, query_targets
+from benchmarks.metrics.retrieval import DIRECTIONS, Direction, query_targets
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.metrics.winoground import PAIRS
 from benchmarks.prediction_checks import overhanging
@@ -211,6 +211,21 @@ def _galleries(scored: Scored) -> Found:
             count = min(len(query_targets(part, other)) for part in parts)
             if int(match[2]) >= count:
                 yield name, f"only {count} candidates: any ranking of all of them is right"
+
+
+def reranking_note(records: Sequence[Record], k: int) -> str:
+    """What re-ranking the k best means when there are no more than k candidates; else empty."""
+    languages: dict[str, list[Record]] = {}
+    for record in records:
+        languages.setdefault(record.language, []).append(record)
+    counts = [len(query_targets(part, way)) for part in languages.values() for way in DIRECTIONS]
+    small = sum(count <= k for count in counts)
+    if not small:
+        return ""
+    return (
+        f"k={k} is not below the number of candidates ({min(counts)}) of {small} of "
+        f"{len(counts)} rankings: every pair is re-ranked, and the first stage decides nothing"
+    )
 
 
 _FINDERS: Mapping[str, Sequence[Callable[[Scored], Found]]] = {
