@@ -17,7 +17,7 @@ from benchmarks.metrics.retrieval import DIRECTIONS, Direction, query_targets
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.metrics.winoground import PAIRS
 from benchmarks.prediction_checks import overhanging
-from benchmarks.sourced import replaced, where
+from benchmarks.sourced import replaced
 from x2vlm.types import Prediction, Record
 
 FEW = 5
@@ -176,7 +176,7 @@ def _overhang(scored: Scored) -> Found:
         yield (
             scored.headline,
             f"{len(beyond)} of {len(scored.rows)} boxes reach beyond their image, first "
-            f"{where(beyond[0])}; they count as they are, as in the official code",
+            f"{beyond[0]['id']!r}; they count as they are, as in the official code",
         )
 
 
@@ -214,7 +214,11 @@ def _galleries(scored: Scored) -> Found:
 
 
 def reranking_note(records: Sequence[Record], k: int) -> str:
-    """What re-ranking the k best means when there are no more than k candidates; else empty."""
+    """What re-ranking the k best means when there are no more than k candidates; else empty.
+
+    Other tasks have a k too: of records without texts to rank there is nothing to say.
+    """
+    records = [record for record in records if "text_ids" in record.target]
     languages: dict[str, list[Record]] = {}
     for record in records:
         languages.setdefault(record.language, []).append(record)
