@@ -64,7 +64,7 @@ def read_carried(path: Path, fields: Sequence[str]) -> Carried:
     if several and _is_json(lines[first]):
         return _lines(path, lines)
     try:
-        value = parse(text)
+        value = parse(text, finite=False)
     except ValueError as error:
         if several and lines[first].lstrip()[0] == "{" and lines[first].rstrip()[-1] == "}":
             return _lines(path, lines)  # names the line
@@ -74,7 +74,7 @@ def read_carried(path: Path, fields: Sequence[str]) -> Carried:
 
 def _is_json(line: str) -> bool:
     try:
-        parse(line)
+        parse(line, finite=False)
     except ValueError:
         return False
     return True
@@ -85,7 +85,7 @@ def _lines(path: Path, lines: Sequence[str]) -> Carried:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                values.append(parse(line))
+                values.append(parse(line, finite=False))
             except ValueError as error:
                 raise PredictionError(f"{path}:{number}: not a line of JSON ({error})") from error
             sources.append(f"{path}:{number}")

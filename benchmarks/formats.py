@@ -17,7 +17,6 @@ Each may come as a JSON array, JSON lines, a JSON object by id or with the rows 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,9 +83,10 @@ def _is_stream(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8-sig") as file:
             first = next((line for line in iter(file.readline, "") if line.strip()), "")
-    except (OSError, UnicodeDecodeError):
-        return False  # `read_text` says what is wrong
-    return re.match(r'\s*\{.*"id"\s*:.*\}\s*$', first) is not None
+        row = parse(first)
+    except (OSError, ValueError):
+        return False  # `read_carried` says what is wrong
+    return isinstance(row, dict) and {"id", "ranking"} <= set(row)
 
 
 def _objects(task: str, carried: Carried, records: Sequence[Record]) -> Loaded:

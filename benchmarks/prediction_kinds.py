@@ -131,10 +131,12 @@ def check(task: str, row: Any, where: str) -> Prediction:
     return replaced(row, id=str(row["id"]))
 
 
-def parse(text: str) -> Any:
-    """One JSON value; ValueError for NaN, Infinity, a doubled key, and deep nesting."""
+def parse(text: str, *, finite: bool = True) -> Any:
+    """One JSON value; ValueError for a doubled key, deep nesting and, if `finite`, for NaN and
+    Infinity (else they stay, for `check` to name the row)."""
+    refuse = _refuse if finite else None
     try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
+        return json.loads(text, parse_constant=refuse, object_pairs_hook=_once)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
