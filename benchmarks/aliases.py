@@ -13,7 +13,8 @@ from typing import Any
 
 from benchmarks.carriers import KEY, VALUE, Carried
 from benchmarks.id_spellings import IdSpellings, text_of
-from benchmarks.prediction_kinds import VALUES, parse
+from benchmarks.prediction_kinds import VALUES
+from x2vlm import plain
 from x2vlm.errors import PredictionError
 
 _QUESTIONS = (
@@ -144,7 +145,7 @@ def _from_text(task: str, value: str) -> Any:
     if task not in ("grounding", "attributes"):
         return value
     try:
-        return parse(value)
+        return plain.loads(value, finite=False)
     except ValueError:
         return value
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.prediction_kinds import parse
+from x2vlm import plain
 from x2vlm.errors import PredictionError
 
 LISTS = ("results", "annotations", "predictions", "answers", "outputs", "data", "rows")
@@ -38,11 +39,7 @@ class Carried:
 def read_text(path: Path) -> str:
     """The file as UTF-8 text that is not empty; PredictionError otherwise."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise PredictionError(
-            f"{path}: cannot be read ({error.strerror})\n  to do: name a predictions file"
-        ) from error
+        text = plain.read_bytes(path, PredictionError, plain.MOST_LINES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise PredictionError(f"{path}: not readable as UTF-8 text ({error})") from error
     if not text.strip():
@@ -64,17 +61,31 @@ def read_carried(path: Path, fields: Sequence[str]) -> Carried:
     if several and _is_json(lines[first]):
         return _lines(path, lines)
     try:
-        value = parse(text, finite=False)
+        value = plain.loads(text, finite=False)
     except ValueError as error:
+        _name_row(path, text)
         if several and lines[first].lstrip()[0] == "{" and lines[first].rstrip()[-1] == "}":
             return _lines(path, lines)  # names the line
         raise PredictionError(f"{path}: not complete JSON ({error}); fetch it again") from error
     return _value(path, value, fields)
 
 
+def _name_row(path: Path, text: str) -> None:
+    """PredictionError of the first row that cannot be read, of an array that can be taken apart."""
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    for number, row in enumerate(rows if isinstance(rows, list) else (), 1):
+        try:
+            plain.loads(json.dumps(row), finite=False)
+        except (ValueError, RecursionError) as error:
+            raise PredictionError(f"{path}:{number}: not a row of JSON ({error})") from error
+
+
 def _is_json(line: str) -> bool:
     try:
-        parse(line, finite=False)
+        plain.loads(line, finite=False)
     except ValueError:
         return False
     return True
@@ -85,7 +96,7 @@ def _lines(path: Path, lines: Sequence[str]) -> Carried:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                values.append(parse(line, finite=False))
+                values.append(plain.loads(line, finite=False))
             except ValueError as error:
                 raise PredictionError(f"{path}:{number}: not a line of JSON ({error})") from error
             sources.append(f"{path}:{number}")

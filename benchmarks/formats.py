@@ -27,10 +27,11 @@ from benchmarks.carriers import Carried, read_carried
 from benchmarks.id_spellings import IdSpellings, spellings_of, text_of
 from benchmarks.metrics.retrieval import Ranking, query_targets
 from benchmarks.metrics.winoground import PAIRS
-from benchmarks.prediction_kinds import VALUES, check, parse
+from benchmarks.prediction_kinds import VALUES, check
 from benchmarks.predictions import Extra, MisfitError, stream
 from benchmarks.referred_boxes import are_fractions, by_reference
 from benchmarks.sourced import SourcedPrediction, replaced, where
+from x2vlm import plain
 from x2vlm.errors import PredictionError
 from x2vlm.types import Prediction, Record
 
@@ -83,7 +84,7 @@ def _is_stream(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8-sig") as file:
             first = next((line for line in iter(file.readline, "") if line.strip()), "")
-        row = parse(first)
+        row = plain.loads(first)
     except (OSError, ValueError):
         return False  # `read_carried` says what is wrong
     return isinstance(row, dict) and {"id", "ranking"} <= set(row)
@@ -134,7 +135,7 @@ def _renamed(task: str, carried: Carried, fields: Fields) -> Iterator[SourcedPre
 
 def _number(cell: str) -> Any:
     try:
-        return parse(cell)
+        return plain.loads(cell, finite=False)
     except ValueError:
         return cell
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,9 +24,6 @@ from benchmarks.metrics.winoground import FEATURE, PAIRS
 from benchmarks.sourced import replaced
 from x2vlm.errors import ConfigError, PredictionError, unknown
 from x2vlm.types import Prediction
-
-_HALF = re.compile("[\ud800-\udfff]")
-"""half of a surrogate pair: not a character, and not to be written as UTF-8"""
 
 
 def number(value: Any) -> bool:
@@ -45,11 +41,7 @@ def _numbers(value: Any) -> bool:
 
 
 def _id(value: Any) -> bool:
-    return type(value) is int or (_text(value) and bool(value.strip()))
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and not _HALF.search(value)
+    return type(value) is int or (isinstance(value, str) and bool(value.strip()))
 
 
 def _ranking(row: Mapping[str, Any]) -> bool:
@@ -81,7 +73,7 @@ def _label(row: Mapping[str, Any]) -> bool:
     label, scores = row.get("label"), row.get("scores")
     values = scores.values() if isinstance(scores, dict) else scores
     known = scores is None or (isinstance(scores, (dict, list)) and all(map(number, values)))
-    return known and (_text(label) or type(label) is int)
+    return known and (isinstance(label, str) or type(label) is int)
 
 
 def _matching(row: Mapping[str, Any]) -> bool:
@@ -92,13 +84,13 @@ def _matching(row: Mapping[str, Any]) -> bool:
 
 KINDS: dict[str, tuple[Callable[[Mapping[str, Any]], bool], str]] = {
     "retrieval": (_ranking, '"ranking": {"text" or "image": [[id, finite score], …]}'),
-    "answering": (lambda row: _text(row.get("answer")), '"answer": a text'),
+    "answering": (lambda row: isinstance(row.get("answer"), str), '"answer": a text'),
     "classification": (
         _label,
         '"label": the name or the index of a label; "scores", if any, are finite numbers',
     ),
     "grounding": (_box, '"box": [x, y, w, h], four finite numbers in pixels'),
-    "captioning": (lambda row: _text(row.get("caption")), '"caption": a text'),
+    "captioning": (lambda row: isinstance(row.get("caption"), str), '"caption": a text'),
     "matching": (
         _matching,
         f"finite numbers {', '.join(PAIRS)}; all four or none with {FEATURE!r} in front",
@@ -129,26 +121,3 @@ def check(task: str, row: Any, where: str) -> Prediction:
             f'  expected: a JSON object with "id" and {expected}'
         )
     return replaced(row, id=str(row["id"]))
-
-
-def parse(text: str, *, finite: bool = True) -> Any:
-    """One JSON value; ValueError for a doubled key, deep nesting and, if `finite`, for NaN and
-    Infinity (else they stay, for `check` to name the row)."""
-    refuse = _refuse if finite else None
-    try:
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=_once)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a score")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"the field {twice!r} stands twice in one object")
-    return found

@@ -14,14 +14,14 @@ from benchmarks.prediction_kinds import check
 from benchmarks.predictions import Key, few, keys, stream, wanted_keys
 from x2vlm.errors import PredictionError
 from x2vlm.types import Prediction, Record
+from x2vlm.writing import reported, whole
 
 
 class Writer:
     """Writes predictions one by one to PATH.part, and renames it to PATH when all is done.
 
-    A run that was killed leaves PATH.part; a new Writer keeps its whole lines (`done` has their
-    ids), drops a half last one, and continues. Use as a context manager: an exception leaves the
-    part file for the next run.
+    A new Writer keeps the whole lines of a PATH.part that a killed run left (`done` has their ids).
+    Use as a context manager: an exception leaves the part file for the next run.
     """
 
     def __init__(self, path: Path, task: str) -> None:
@@ -41,8 +41,9 @@ class Writer:
         if not self.done.isdisjoint(new):
             raise PredictionError(f"prediction {row['id']!r} was made twice; each id needs one row")
         self.done.update(new)
-        self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-        self._file.flush()
+        with reported(self.part):
+            self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -50,10 +51,13 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
         if kind is None:
-            self.part.replace(self.path)
+            with reported(self.part):
+                os.fsync(self._file.fileno())
+                self._file.close()
+                self.part.replace(self.path)
+        with contextlib.suppress(OSError):  # the reason for the exception, perhaps
+            self._file.close()
 
 
 def _drop_half_line(path: Path) -> None:
@@ -84,14 +88,10 @@ def merge(path: Path, task: str, records: Sequence[Record], shares: Sequence[Pat
         foreign = [key for key in places if key not in wanted]
         if foreign:
             raise PredictionError(f"predicted but not asked for: {few(foreign)}")
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as out:
+        with whole(path) as beside, beside.open("wb") as out:
             for number, start in (places[key] for key in wanted if key in places):
                 files[number].seek(start)
                 out.write(files[number].readline())
-            out.flush()
-            os.fsync(out.fileno())
-    part.replace(path)
     return len(places)
 
 

@@ -13,8 +13,9 @@ from typing import Any, Literal, TextIO
 import jsonlines
 
 from benchmarks.metrics.retrieval import DIRECTIONS, Ranking, query_targets
-from benchmarks.prediction_kinds import VALUES, check, parse
+from benchmarks.prediction_kinds import VALUES, check
 from benchmarks.sourced import SourcedPrediction, replaced, where
+from x2vlm import plain
 from x2vlm.errors import PredictionError
 from x2vlm.types import Prediction, Record
 
@@ -45,7 +46,7 @@ def stream(path: Path, task: str) -> Iterator[Prediction]:
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield from _rows(file, task, path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise PredictionError(f"{path}: not readable as UTF-8 JSON lines ({error})") from error
 
 
@@ -55,11 +56,11 @@ def _rows(file: TextIO, task: str, path: Path) -> Iterator[Prediction]:
 
     def lines() -> Iterator[str]:
         nonlocal line
-        for text in file:
+        for text in plain.lines(file):
             line += 1
             yield text
 
-    reader = jsonlines.Reader(lines(), loads=parse)
+    reader = jsonlines.Reader(lines(), loads=plain.loads)
     while True:
         try:
             row = reader.read(skip_empty=True)

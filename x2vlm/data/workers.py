@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from x2vlm.data.image import Pixels, Sample, Transform, annotated_size, open_image
 from x2vlm.data.video import read_frames
 from x2vlm.errors import DataError, MediaError
+from x2vlm.stopping import ignore_ctrl_c
 from x2vlm.types import Batch, Media, Record
 
 OnError = Literal["raise", "skip"]
@@ -146,6 +147,7 @@ class Loader:
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=2 if self.workers else None,
+            worker_init_fn=ignore_ctrl_c,
         )
         batches = iter(loader)
         while True:
