@@ -71,9 +71,8 @@ def _box(row: Mapping[str, Any]) -> bool:
 
 def _label(row: Mapping[str, Any]) -> bool:
     label, scores = row.get("label"), row.get("scores")
-    values = scores.values() if isinstance(scores, dict) else scores
-    known = scores is None or (isinstance(scores, (dict, list)) and all(map(number, values)))
-    return known and (isinstance(label, str) or type(label) is int)
+    values = list(scores.values()) if isinstance(scores, dict) else scores
+    return (scores is None or _numbers(values)) and (isinstance(label, str) or type(label) is int)
 
 
 def _matching(row: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.prediction_checks import FRACTION
 from benchmarks.predictions import Note, repeats
 from benchmarks.sourced import SourcedPrediction, replaced, where
 from x2vlm.errors import PredictionError
@@ -47,7 +48,8 @@ def by_reference(
 
 def are_fractions(rows: Sequence[SourcedPrediction]) -> bool:
     """Whether most of these boxes are fractions of the image."""
-    return sum(max(map(abs, row["box"])) <= 1.5 for row in rows) * 2 > len(rows)
+    small = [row for row in rows if max(map(abs, row["box"])) <= FRACTION]
+    return 2 * len(small) > len(rows)
 
 
 def _without_repeats(rows: Sequence[SourcedPrediction], count: int) -> list[SourcedPrediction]:
