@@ -18,7 +18,8 @@ from typing import Any
 
 from benchmarks.base import Benchmark
 from benchmarks.plan import Plan
-from benchmarks.predictions import Key, Writer, keys, merge
+from benchmarks.prediction_writer import Writer, merge
+from benchmarks.predictions import Key, keys
 from benchmarks.stages import digest
 from benchmarks.weights import ModelOfRun
 from x2vlm import distributed

@@ -118,8 +118,8 @@ class Files:
         return {r: p for r, p in self.used.items() if extent(p, self.root) != "whole"}
 
     def note(self, text: str) -> None:
-        """Say something once."""
-        if text not in self.notes:
+        """Say something once; an empty text says nothing."""
+        if text and text not in self.notes:
             self.notes.append(text)
 
     def skip(self, error: DataError) -> None:

@@ -10,6 +10,7 @@ from benchmarks import formats, predictions
 from benchmarks.base import Benchmark
 from benchmarks.facts import expected
 from benchmarks.files import Extent, Files
+from benchmarks.prediction_checks import ContentError
 from benchmarks.predictions import MisfitError
 from benchmarks.score import ScoredFile, score_file, score_split
 from x2vlm.errors import NoFileError, PredictionError
@@ -41,6 +42,8 @@ def score_fitting(
             result = score_file(benchmark, split, path, tried, **settings)
             if result.n >= fit:
                 return result, tried
+        except ContentError:
+            raise
         except (PredictionError, NoFileError) as error:
             if misfit is None or _nearer(error, misfit):
                 misfit = error
@@ -82,13 +85,16 @@ def _alone(
     of each is needed, only the tags are missed."""
     loaded = formats.load(path, benchmark.task, ())
     rows = list(loaded.predictions)
-    if len(rows) != count:
+    names = dict.fromkeys(row["id"] for row in rows)
+    if len(names) != count:
         raise PredictionError(
-            f"{path}: {len(rows)} examples, {benchmark.name} has {count}\n"
+            f"{path}: {len(names)} examples, {benchmark.name} has {count}\n"
             "  to do: score all of them, or name the examples that these answer (file.test=PATH)"
         )
-    records = [Record(str(row["id"]), (), (), group=str(row["id"])) for row in rows]
-    joined, _ = predictions.join(benchmark.task, records, rows, extra="raise")
+    records = [Record(name, (), (), group=name) for name in names]
+    for note in loaded.notes:
+        files.note(f"{path}: {note}")
+    joined, _ = predictions.join(benchmark.task, records, rows, extra="raise", note=files.note)
     files.note(
         f"no annotations of {benchmark.name} fit: scored from the predictions alone, without tags"
     )

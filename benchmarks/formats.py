@@ -1,43 +1,57 @@
-"""Official result files, recognised by content, as our predictions. Ids are compared as strings.
+"""Result files of others, recognised by content, as our predictions. Ids are compared as strings.
 
     vqa            VQA / EvalAI results      [{"question_id", "answer"}, …]
     gqa            GQA and IGLUE dumps       [{"questionId", "prediction"}, …]
     coco_captions  COCO and NoCaps results   [{"image_id", "caption"}, …]
+    x2vlm_boxes    X²-VLM grounding results  [{"ref_id", "pred": (cx, cy, w, h) in 0..1}, …]
     nlvr2          official CSV              identifier,True|False
     winoground     per-example scores        {"label": "ID_c0_i0", "score"} per line
     iglue_lists    image retrieval           [[image number, …] per text], the best first
     predictions    ours                      {"id", …} per line
+    aliases        other names of the same   see `benchmarks.aliases`
 
-A JSON array and JSON lines are both read, whatever the format.
+Each may come as a JSON array, JSON lines, a JSON object by id or with the rows inside, or a table
+(`benchmarks.carriers`), and with ids as neighbours spell them (`benchmarks.id_spellings`).
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.aliases import IDS, WINOGROUND, Fields, choose, names_of, value_reader
+from benchmarks.carriers import Carried, read_carried
+from benchmarks.id_spellings import IdSpellings, spellings_of, text_of
+from benchmarks.metrics.retrieval import Ranking, query_targets
 from benchmarks.metrics.winoground import PAIRS
-from benchmarks.predictions import Extra, check, stream
+from benchmarks.prediction_kinds import VALUES, check
+from benchmarks.predictions import Extra, MisfitError, stream
+from benchmarks.referred_boxes import are_fractions, by_reference
+from benchmarks.sourced import SourcedPrediction, replaced, where
+from x2vlm import plain
 from x2vlm.errors import PredictionError
 from x2vlm.types import Prediction, Record
 
-FORMATS = ("vqa", "gqa", "coco_captions", "nlvr2", "winoground", "iglue_lists", "predictions")
+FORMATS = (
+    "vqa", "gqa", "coco_captions", "x2vlm_boxes", "nlvr2", "winoground", "iglue_lists",
+    "predictions", "aliases",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """format: one of FORMATS. predictions: unjoined, to be walked once: our own rows are read as
-    they are asked for. extra: what join does with other ids; IGLUE's dumps hold the whole of GQA
-    testdev while its score leaves out the few-shot questions."""
+    """format: one of FORMATS. predictions: unjoined, to be walked once: rankings are read as they
+    are asked for. extra: what join does with other ids; IGLUE's dumps hold the whole of GQA testdev
+    while its score leaves out the few-shot questions, and X²-VLM's boxes are of testA and testB.
+    notes: how the file was read, complete when the predictions were walked."""
 
     format: str
     predictions: Iterable[Prediction]
     extra: Extra = "raise"
+    notes: list[str] = field(default_factory=list)
 
 
 def load(path: Path, task: str, records: Sequence[Record]) -> Loaded:
@@ -45,131 +59,179 @@ def load(path: Path, task: str, records: Sequence[Record]) -> Loaded:
 
     Raises PredictionError naming the file (and row) when it is none of them or malformed.
     """
+    notes: list[str] = []
+    if task == "retrieval" and _is_stream(path):
+        return Loaded("predictions", _ranked(stream(path, task), records, notes), notes=notes)
+    carried = read_carried(path, names_of(task))
+    first = carried.values[0] if carried.values else None
+    if carried.carrier == "table" and not carried.head:
+        return _found("nlvr2", task, _nlvr2(carried), records)
+    if isinstance(first, list) and first and all(type(item) is int for item in first):
+        return Loaded("iglue_lists", _iglue_lists(path, carried, records))
+    if not isinstance(first, dict):
+        raise PredictionError(
+            f"{path}: not a predictions file that is known here; its first row is "
+            f"{json.dumps(first)[:120]}\n"
+            "  expected: objects with an id and a prediction, lists of image numbers, or a table"
+        )
+    if task == "matching" and set(WINOGROUND) <= set(first):
+        return _found("winoground", task, _winoground(carried, notes), records, notes=notes)
+    return _objects(task, carried, records)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether this is JSON lines of our own, to be read one at a time: rankings may be huge."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            head = file.read(4096).lstrip()
-    except OSError as error:
-        raise PredictionError(
-            f"{path}: cannot be read ({error.strerror})\n  to do: name a predictions file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise PredictionError(f"{path}: not readable as UTF-8 text ({error})") from error
-    if not head:
-        raise PredictionError(f"{path}: the file is empty; predict again")
-    if head[0] not in "[{":
-        return Loaded("nlvr2", _checked(path, task, _nlvr2(path), records))
-    if head[0] == "{" and re.search(r'"id"\s*:', head.partition("\n")[0]):
-        return Loaded("predictions", stream(path, task))
-    rows = _json_rows(path)
-    name = _recognise(path, rows)
-    if name == "iglue_lists":
-        return Loaded(name, _checked(path, task, _iglue_lists(path, rows, records), records))
-    converted = _CONVERT[name](path, task, rows)
-    extra: Extra = "ignore" if name == "gqa" else "raise"
-    return Loaded(name, _checked(path, task, converted, records), extra)
+            first = next((line for line in iter(file.readline, "") if line.strip()), "")
+        row = plain.loads(first)
+    except (OSError, ValueError):
+        return False  # `read_carried` says what is wrong
+    return isinstance(row, dict) and {"id", "ranking"} <= set(row)
 
 
-def _json_rows(path: Path) -> list[Any]:
-    text = path.read_text(encoding="utf-8-sig")
-    try:
-        if text.lstrip().startswith("["):
-            rows: list[Any] = json.loads(text)
-            return rows
-    except (ValueError, RecursionError) as error:
-        raise PredictionError(f"{path}: not complete JSON ({error}); fetch it again") from error
-    found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            if line.strip():
-                found.append(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise PredictionError(f"{path}:{number}: not a line of JSON ({error})") from error
-    return found
-
-
-_KEYS = {
-    "vqa": {"question_id", "answer"},
-    "gqa": {"questionId", "prediction"},
-    "coco_captions": {"image_id", "caption"},
-    "winoground": {"label", "score"},
-    "predictions": {"id"},
-}
-
-
-def _recognise(path: Path, rows: Sequence[Any]) -> str:
-    """The format of the first row; every row must be of it, which the conversions check."""
-    first = rows[0] if rows else None
-    if isinstance(first, dict):
-        for name, wanted in _KEYS.items():
-            if wanted <= set(first):
-                return name
-    if isinstance(first, list) and all(isinstance(item, int) for item in first):
-        return "iglue_lists"
-    known = "; ".join(f"{name}: {', '.join(sorted(keys))}" for name, keys in _KEYS.items())
-    raise PredictionError(
-        f"{path}: not a predictions file that is known here; its first row is "
-        f"{json.dumps(first, ensure_ascii=False)[:120]}\n"
-        f"  expected: rows with these keys ({known}), lists of image numbers, or NLVR2's CSV"
-    )
-
-
-def _pick(path: Path, rows: Sequence[Any], id_key: str, value_key: str) -> list[tuple[str, Any]]:
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not {id_key, value_key} <= set(row):
+def _objects(task: str, carried: Carried, records: Sequence[Record]) -> Loaded:
+    ids = spellings_of(task, records)
+    for value, source in zip(carried.values, carried.sources, strict=True):
+        if not isinstance(value, dict):
             raise PredictionError(
-                f"{path}:{number}: expected an object with {id_key!r} and {value_key!r}, "
-                f"found {json.dumps(row, ensure_ascii=False)[:120]}"
+                f"{source}: {json.dumps(value)[:120]}\n  expected: an object, as in the first row"
             )
-    return [(str(row[id_key]), row[value_key]) for row in rows]
+    fields = choose(task, carried, ids)
+    rows = list(_renamed(task, carried, fields))
+    notes = [text for text in [fields.note(task)] if text]
+    if task == "retrieval":
+        return Loaded(fields.format(task), _ranked(map(_packed, rows), records, notes), "raise",
+                      notes)  # fmt: skip
+    name = fields.format(task)
+    if fields.id == "ref_id":
+        fractions = fields.value == "pred" and are_fractions(rows)
+        found = by_reference(rows, records, fractions=fractions, note=notes.append)
+        return Loaded(name, found, "ignore", notes)
+    extra: Extra = "ignore" if name == "gqa" else "raise"
+    return _found(name, task, rows, records, extra, notes, ids)
 
 
-def _answers(id_key: str, value_key: str) -> Callable[[Path, str, Sequence[Any]], list[Prediction]]:
-    def convert(path: Path, task: str, rows: Sequence[Any]) -> list[Prediction]:
-        field = {"classification": "label", "captioning": "caption"}.get(task, "answer")
-        return [{"id": name, field: v} for name, v in _pick(path, rows, id_key, value_key)]
+def _renamed(task: str, carried: Carried, fields: Fields) -> Iterator[SourcedPrediction]:
+    """Rows under our own names, each checked. Of rows of ours all other fields are kept, too."""
+    ours = fields.format(task) == "predictions"
+    read_value = value_reader(task, carried, fields) if fields.value else None
+    for row, source in zip(carried.values, carried.sources, strict=True):
+        id_ = text_of(row.get(fields.id))
+        if id_ is None:
+            raise PredictionError(
+                f"{source}: no {task} prediction: {fields.id!r} is {row.get(fields.id)!r} "
+                f"(fields: {', '.join(map(str, row))})\n"
+                f"  expected: {fields.id!r} is a text or a whole number in every row"
+            )
+        kept = row if ours or read_value is None else {}
+        value = {VALUES[task][0]: read_value(row, source)} if read_value else {}
+        if not ours and str(value.get("label")).lower() in ("true", "false"):
+            value["label"] = str(value["label"]).capitalize()
+        if carried.carrier == "table" and read_value is None:
+            value = {name: _number(row[name]) for name in VALUES[task] if name in row}
+        yield SourcedPrediction(check(task, {**kept, **value, "id": id_}, source), source)
 
-    return convert
+
+def _number(cell: str) -> Any:
+    try:
+        return plain.loads(cell, finite=False)
+    except ValueError:
+        return cell
 
 
-def _winoground(path: Path, _: str, rows: Sequence[Any]) -> list[Prediction]:
-    found: dict[str, Prediction] = {}
-    for number, (label, value) in enumerate(_pick(path, rows, "label", "score"), 1):
+def _found(
+    name: str,
+    task: str,
+    rows: Iterable[SourcedPrediction],
+    records: Sequence[Record],
+    extra: Extra = "raise",
+    notes: list[str] | None = None,
+    ids: IdSpellings | None = None,
+) -> Loaded:
+    """Rows under the ids of the records."""
+    ids = ids or spellings_of(task, records)
+    ids.respelt.clear()  # what `choose` looked up
+    checked = [SourcedPrediction(check(task, row, row.source), row.source) for row in rows]
+    found = [replaced(row, id=ids.name(row["id"])) for row in checked]
+    notes = notes if notes is not None else []
+    notes += [text for text in [ids.note()] if text]
+    return Loaded(name, found, extra, notes)
+
+
+def _packed(row: SourcedPrediction) -> Prediction:
+    return replaced(row, ranking={way: Ranking(pairs) for way, pairs in row["ranking"].items()})
+
+
+def _ranked(
+    rows: Iterable[Prediction], records: Sequence[Record], notes: list[str]
+) -> Iterator[Prediction]:
+    """Rankings under the ids of the records, queries and candidates alike."""
+    images = spellings_of("retrieval", records)
+    texts = IdSpellings(query_targets(records, "image"))
+    sides = {"text": (images, texts), "image": (texts, images)}
+    for row in rows:
+        queries = [sides[way][0].find(row["id"]) for way in row["ranking"]]
+        ranking = {way: _respelt(pairs, sides[way][1]) for way, pairs in row["ranking"].items()}
+        yield replaced(row, id=queries[0] or row["id"], ranking=ranking)
+    notes += [text for side in (images, texts) if (text := side.note())]
+
+
+def _respelt(ranking: Ranking, candidates: IdSpellings) -> Ranking:
+    if not candidates.ids.issuperset(ranking.ids):
+        ranking.ids = tuple(candidates.find(name) or name for name in ranking.ids)
+    return ranking
+
+
+def _winoground(carried: Carried, notes: list[str]) -> list[SourcedPrediction]:
+    found: dict[str, SourcedPrediction] = {}
+    repeated = 0
+    for row, source in zip(carried.values, carried.sources, strict=True):
+        label = row.get("label") if isinstance(row, dict) else None
+        if not isinstance(label, str) or "score" not in row:
+            raise PredictionError(
+                f"{source}: expected an object with 'label' and 'score', "
+                f"found {json.dumps(row)[:120]}"
+            )
         name, _, pair = label.rpartition("_c")
         pair = f"c{pair}"
         if pair not in PAIRS:
-            raise PredictionError(f"{path}:{number}: label {label!r}, expected ID_c0_i0 and so on")
-        row = found.setdefault(name, {"id": name})
-        if pair in row:
-            raise PredictionError(f"{path}:{number}: label {label!r} occurs twice")
-        row[pair] = value
+            raise PredictionError(f"{source}: label {label!r}, expected ID_c0_i0 and so on")
+        example = found.setdefault(name, SourcedPrediction({"id": name}, source))
+        score = _number(row["score"]) if isinstance(row["score"], str) else row["score"]
+        repeated += pair in example
+        if example.setdefault(pair, score) != score:
+            raise PredictionError(
+                f"{source}: label {label!r} occurs twice (of {where(example)}), with two scores"
+            )
+    if repeated:
+        notes.append(f"{repeated} scores repeat an earlier one of their pair and were dropped")
     return list(found.values())
 
 
-def _nlvr2(path: Path) -> list[Prediction]:
-    found: list[Prediction] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if not row or (number == 1 and ",".join(row).lower() == "identifier,prediction"):
-                continue
-            if len(row) != 2 or row[1].strip().lower() not in ("true", "false"):
-                raise PredictionError(
-                    f"{path}:{number}: {','.join(row)[:120]!r}\n"
-                    "  expected: identifier,True or identifier,False (NLVR2), or JSON"
-                )
-            found.append({"id": row[0].strip(), "label": row[1].strip().capitalize()})
+def _nlvr2(carried: Carried) -> list[SourcedPrediction]:
+    found: list[SourcedPrediction] = []
+    for row, source in zip(carried.values, carried.sources, strict=True):
+        if len(row) != 2 or row[1].lower() not in ("true", "false"):
+            raise PredictionError(
+                f"{source}: {','.join(row)[:120]!r}\n"
+                "  expected: identifier,True or identifier,False (NLVR2), JSON, or a table with "
+                f"the names of its columns first, such as {IDS['answering'][1]},answer"
+            )
+        found.append(SourcedPrediction({"id": row[0], "label": row[1].capitalize()}, source))
     return found
 
 
-def _iglue_lists(path: Path, rows: Sequence[Any], records: Sequence[Record]) -> list[Prediction]:
+def _iglue_lists(path: Path, carried: Carried, records: Sequence[Record]) -> list[Prediction]:
     """Query i is the i-th text; the numbers count the records (one per image) from 0."""
     texts = [str(text) for record in records for text in record.target["text_ids"]]
-    if len(rows) != len(texts):
-        raise PredictionError(
-            f"{path}: {len(rows)} lists for {len(texts)} texts; score the whole split, one "
-            "language (languages=de, or {language} in the file's name)"
+    if len(carried.values) != len(texts):
+        raise MisfitError(
+            f"{path}: {len(carried.values)} lists for {len(texts)} texts; score the whole split, "
+            "one language (languages=de, or {language} in the file's name)"
         )
     found: list[Prediction] = []
-    for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
+    for text, row, source in zip(texts, carried.values, carried.sources, strict=True):
         if (
             not isinstance(row, list)
             or not row
@@ -177,35 +239,9 @@ def _iglue_lists(path: Path, rows: Sequence[Any], records: Sequence[Record]) -> 
             or len(set(row)) < len(row)
         ):
             raise PredictionError(
-                f"{path}:{number}: expected different image numbers from 0 to {len(records) - 1}, "
+                f"{source}: expected different image numbers from 0 to {len(records) - 1}, "
                 f"found {json.dumps(row)[:120]}"
             )
         pairs = [[records[i].id, float(-place)] for place, i in enumerate(row)]
-        found.append({"id": text, "ranking": {"image": pairs}})
+        found.append(SourcedPrediction({"id": text, "ranking": {"image": pairs}}, source))
     return found
-
-
-def _ours(_: Path, __: str, rows: Sequence[Any]) -> list[Prediction]:
-    return list(rows)
-
-
-_CONVERT: Mapping[str, Callable[[Path, str, Sequence[Any]], list[Prediction]]] = {
-    "vqa": _answers("question_id", "answer"),
-    "gqa": _answers("questionId", "prediction"),
-    "coco_captions": _answers("image_id", "caption"),
-    "winoground": _winoground,
-    "predictions": _ours,
-}
-
-
-def _checked(
-    path: Path, task: str, rows: Sequence[Prediction], records: Sequence[Record]
-) -> list[Prediction]:
-    """Rows of this task; ids get the language in front where the records' ids have it."""
-    checked = [check(task, row, f"{path}:{number}") for number, row in enumerate(rows, 1)]
-    languages = {record.language for record in records}
-    prefix = f"{min(languages)}:" if len(languages) == 1 else ""
-    if task == "retrieval" or not prefix or not records[0].id.startswith(prefix):
-        return checked
-    known = {record.id for record in records}
-    return [row if row["id"] in known else row | {"id": prefix + row["id"]} for row in checked]

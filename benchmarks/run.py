@@ -24,6 +24,7 @@ from benchmarks.recompute import remember
 from benchmarks.record import ResultRecord, hardware, packages, sha256
 from benchmarks.records import fingerprint, load_records, missing_languages, without
 from benchmarks.score import class_names, score_split
+from benchmarks.score_notes import reranking_note
 from benchmarks.stages import Stage, trained_on
 from benchmarks.training_facts import TrainingFacts
 from benchmarks.weights import ModelOfRun, device_name
@@ -94,6 +95,7 @@ class Run:
         records = load_records(
             self.benchmark, files, split, self.plan.languages or None, self.plan.data.limit
         )
+        files.note(reranking_note(records, self.model.options.get("k", 0)))
         if self.plan.suite == "official" and self.plan.data.limit is None:
             for note in check_facts(self.benchmark, split, records, files):
                 files.note(note)

@@ -13,8 +13,10 @@ from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.metrics import retrieval
 from benchmarks.metrics.stats import Scores
-from benchmarks.predictions import Extra, MisfitError
+from benchmarks.prediction_checks import check_boxes, check_scores, numbered
+from benchmarks.predictions import Extra, MisfitError, Note
 from benchmarks.records import load_records
+from benchmarks.score_notes import noted
 from x2vlm.errors import ConfigError, PredictionError, unknown
 from x2vlm.types import Prediction, Record
 
@@ -36,17 +38,21 @@ def score_split(
     split. options: the metric's own, such as variant="x2vlm". Raises PredictionError when an id is
     missing, double or (extra="raise") foreign.
     """
-    return _score(benchmark, records, _joined(benchmark, records, rows, extra)[0], labels,
-                  limited=limited, **options)  # fmt: skip
+    joined, _ = _joined(benchmark, records, rows, extra)
+    return _score(benchmark, records, joined, labels, limited=limited, **options)
 
 
 def _joined(
-    benchmark: Benchmark, records: Sequence[Record], rows: Iterable[Prediction], extra: Extra
+    benchmark: Benchmark,
+    records: Sequence[Record],
+    rows: Iterable[Prediction],
+    extra: Extra,
+    note: Note | None = None,
 ) -> tuple[list[Prediction], int]:
     """Rows by record, rankings already reduced to what the metric needs; how many were ignored."""
     if benchmark.task == "retrieval":
         rows = retrieval.placed(records, rows)
-    return predictions.join(benchmark.task, records, rows, extra=extra)
+    return predictions.join(benchmark.task, records, rows, extra=extra, note=note)
 
 
 def _score(
@@ -63,7 +69,8 @@ def _score(
     check_scoring(benchmark, options)
     if limited:
         options["limited"] = True
-    return benchmark.score(records, joined, **options)
+    scores = benchmark.score(records, joined, **options)
+    return noted(benchmark, records, joined, scores, options)
 
 
 def check_scoring(benchmark: Benchmark, options: Mapping[str, Any]) -> None:
@@ -83,22 +90,6 @@ def class_names(benchmark: Benchmark, files: Files) -> Sequence[str] | None:
     if benchmark.task != "classification" or benchmark.labels is None:
         return None
     return benchmark.labels(files)
-
-
-def numbered(rows: Sequence[Prediction], labels: Sequence[str] | None) -> list[Prediction]:
-    """Rows whose label is an index; a name is looked up to the letter, then without its case."""
-    names = {name: place for place, name in enumerate(labels or ())}
-    folded = {name.casefold(): place for name, place in reversed(names.items())}
-    found = []
-    for row in rows:
-        label = row["label"]
-        if isinstance(label, str):
-            place = names.get(label, folded.get(label.casefold()))
-            if place is None:
-                raise PredictionError(f"{row['id']!r}: {unknown('label', label, names)}")
-            row = row | {"label": place}
-        found.append(row)
-    return found
 
 
 @dataclass(frozen=True)
@@ -145,15 +136,21 @@ def score_file(
         raise ConfigError(f"extra is {' or '.join(get_args(Extra))}: {what}")
     chosen: Extra = extra or ("ignore" if lenient else "raise")
     try:
-        joined, ignored = _joined(benchmark, records, rows, chosen)
+        joined, ignored = _joined(benchmark, records, rows, chosen, files.note)
     except PredictionError as error:
-        if str(path) not in str(error):  # join knows rows only
+        if not any(name in str(error) for name in parts):  # join knows rows only
             error.args = (f"{path}: {error}",)
         if isinstance(error, MisfitError) and files.used:
             error.args = (
                 f"{error}\n  expected: ids of {', '.join(map(str, files.used.values()))}",
             )
         raise
+    for note in (note for one in loaded for note in one.notes):
+        files.note(f"{path}: {note}")
+    if benchmark.task == "grounding":
+        check_boxes(records, joined)
+    if benchmark.task == "attributes":
+        check_scores(records, joined)
     scores = _score(
         benchmark,
         records,

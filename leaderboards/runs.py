@@ -15,10 +15,10 @@ from benchmarks.metrics.attributes import average_precision, by_box
 from benchmarks.metrics.stats import clusters, resamples
 from benchmarks.per_sample import SampleScores, per_sample
 from benchmarks.plan import Plan
+from benchmarks.prediction_checks import check_scores, numbered
 from benchmarks.recompute import hash_fault, metrics_fault, remember, remembered
 from benchmarks.record import ResultRecord
 from benchmarks.records import load_records, without
-from benchmarks.score import numbered
 from leaderboards.aggregate import find_records
 from leaderboards.compare import Comparison, bootstrap_p, compare_scores, with_holm
 from leaderboards.row_names import names_of
@@ -114,6 +114,8 @@ def open_run(path: Path, data_root: DataRoot) -> Run:
     assert scored is not None  # the record was read
     rows = predictions.read(scored, benchmark.task)
     joined, _ = predictions.join(benchmark.task, samples, rows)
+    if benchmark.task == "attributes":
+        check_scores(samples, joined)
     if not altered and not remembered(record):
         altered = metrics_fault(record, plan, benchmark, files, samples, rows)
         if not altered:

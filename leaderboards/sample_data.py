@@ -265,7 +265,7 @@ def _ranked(
         targets = frozenset(map(str, item.sample.target["text_ids"]))
     else:
         targets = frozenset({item.sample.id})
-    rank, _ = rank_of(ranking, targets)
+    rank = rank_of(ranking, targets).rank
     entries = []
     for name, score in sorted(ranking, key=lambda pair: -pair[1])[:RANKED]:
         entry = _entry(texts.get(name, name), score, name in targets)

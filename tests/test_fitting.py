@@ -57,8 +57,8 @@ def test_what_is_incomplete_is_not_scored_on_a_part(root: Path) -> None:
 
 
 def test_the_annotations_that_fit_best_are_named(root: Path) -> None:
-    (root / "predictions.csv").write_text("dev-850-0-0,False\ndev-850-0-0,True\n")
-    with pytest.raises(PredictionError, match="the 1 expected: 1 double") as caught:
+    (root / "predictions.csv").write_text("dev-850-0-0,False\nnowhere,True\n")
+    with pytest.raises(PredictionError, match="the 1 expected: 1 not in this split") as caught:
         score_fitting(get("nlvr2"), "dev", root / "predictions.csv", Files(root))
     assert "dev.avail1.json" in str(caught.value)
 

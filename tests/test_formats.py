@@ -76,7 +76,7 @@ def test_ids_get_the_language_of_the_records(tmp_path: Path) -> None:
         ("a,b,c\n", "classification", "results:1"),
         ("dev-1-0-0,maybe\n", "classification", "results:1"),
         ('{"label": "0_c0_i2", "score": 1}\n', "matching", "results:1"),
-        ('{"label": "0_c0_i0", "score": 1}\n{"label": "0_c0_i0", "score": 1}\n', "matching",
+        ('{"label": "0_c0_i0", "score": 1}\n{"label": "0_c0_i0", "score": 2}\n', "matching",
          "results:2"),
         ('{"label": "0_c0_i0", "score": 1}\n', "matching", "no matching prediction"),
         ("[[0], [2]]", "retrieval", "image numbers from 0 to 1"),
@@ -85,7 +85,8 @@ def test_ids_get_the_language_of_the_records(tmp_path: Path) -> None:
         ("[[0], []]", "retrieval", "results:2: expected different image numbers"),
         ("[[0], [1, 1]]", "retrieval", "results:2: expected different image numbers"),
         ("[[0], [true]]", "retrieval", "results:2: expected different image numbers"),
-        ('[{"image_id": 7, "caption": "a dog"}]', "grounding", "no grounding prediction"),
+        ('[{"image_id": 7, "caption": "a dog"}]', "grounding",
+         "no field of its first row is the box"),
     ],
 )  # fmt: skip
 def test_faults_name_file_and_row(text: str, task: str, message: str, tmp_path: Path) -> None:

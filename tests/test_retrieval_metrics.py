@@ -54,7 +54,8 @@ def test_ranking_in_any_order_equals_the_matrix(
     pairs = [[str(c), float(s)] for c, s in enumerate(scores[0])]
     random.shuffle(pairs)
     wanted = frozenset(map(str, targets[0]))
-    assert rank_of(Ranking(pairs), wanted) == looped_rank(scores[0].tolist(), set(targets[0]))
+    expected = looped_rank(scores[0].tolist(), set(targets[0]))
+    assert rank_of(Ranking(pairs), wanted)[:2] == expected
 
 
 def test_a_constant_scorer_hits_nothing() -> None:
@@ -136,7 +137,8 @@ def test_places_are_taken_one_by_one_and_among_the_queries_own_language() -> Non
         yield {"id": "d", "ranking": {"text": [["t0.0", 1.0]]}}
 
     found = placed([english, german], rows())
-    assert next(found)["ranking"] == {"text": Place(1, False)}
+    (place,) = next(found)["ranking"].values()
+    assert place[:2] == (1, False)
     assert next(found) == {"id": "other", "ranking": {"text": None}}
     with pytest.raises(PredictionError, match=r"ranking of 'd' lists 't0\.0', which is not"):
         next(found)

@@ -9,6 +9,7 @@ from small_data import CASES, write
 from synthetic_runs import make_record, write_run
 
 from benchmarks import formats
+from benchmarks.metrics.stats import Measure
 from benchmarks.submission import write_submission
 from x2vlm.cli import main
 from x2vlm.errors import ConfigError, PredictionError
@@ -53,7 +54,11 @@ def test_nlvr2_csv(tmp_path: Path) -> None:
     ("kind", "rows", "message"),
     [
         ("vqav2", [{"id": "11", "answer": "no"}], "1 missing"),
-        ("vqav2", [{"id": i, "answer": "no"} for i in ("11", "7", "7")], "1 double"),
+        (
+            "vqav2",
+            [{"id": i, "answer": a} for i, a in (("11", "no"), ("7", "no"), ("7", "yes"))],
+            "contradicts",
+        ),
         ("vqav2", [{"id": i, "answer": "no"} for i in ("11", "7", "5")], "1 not in this split"),
         ("vqav2", [{"id": "11", "answer": 5}, {"id": "7", "answer": "no"}], "must be a string"),
         ("nlvr2", [{"id": "11", "label": 2}, {"id": "7", "label": "True"}], "True or False"),
@@ -106,6 +111,10 @@ SERVED: dict[tuple[str, str], tuple[str, list[Any], str]] = {
 """(benchmark, split) -> list of images, predictions, name of the server's file"""
 
 
+ACCURACY = {"vqav2": 100.0, "nlvr2": 50.0}
+"""of those predictions, where the answers are public"""
+
+
 def served(benchmark: str, split: str, folder: Path, **changes: Any) -> Path:
     """A run folder, and the data it was made on."""
     listed, rows, _ = SERVED[benchmark, split]
@@ -117,6 +126,8 @@ def served(benchmark: str, split: str, folder: Path, **changes: Any) -> Path:
     if benchmark == "nlvr2":
         lines = (folder / "nlvr2/dev.json").read_text().splitlines()
         rows = [{"id": json.loads(line)["identifier"], "label": "True"} for line in lines]
+    if benchmark in ACCURACY:  # what stands in a record is held against its predictions
+        changes = {"metrics": {"accuracy": Measure(ACCURACY[benchmark], 2)}, "n": 2, **changes}
     config = {"benchmark": benchmark, "data": {"root": str(folder)}, "train": {"steps": 1}}
     record = make_record(benchmark, split=split, suite="official", config=config, **changes)
     return write_run(folder / "run", record, rows)

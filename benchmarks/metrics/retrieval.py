@@ -23,6 +23,7 @@ from benchmarks.metrics.stats import (
     clusters,
     mean,
 )
+from benchmarks.sourced import replaced, where
 from x2vlm.errors import PredictionError
 from x2vlm.types import Prediction, Record
 
@@ -101,10 +102,12 @@ def ranks_from_scores(
 
 class Place(NamedTuple):
     """Where the best target stands in one ranking, from 1, ties against the model; 0: it is not in
-    it. tied: a wrong candidate scored exactly as much."""
+    it. tied: a wrong candidate scored exactly as much. content: a hash of the whole ranking, which
+    tells a row that repeats another from one that contradicts it."""
 
     rank: int
     tied: bool
+    content: int = 0
 
 
 def rank_of(ranking: Ranking, targets: frozenset[str]) -> Place:
@@ -140,8 +143,11 @@ def placed(records: Sequence[Record], predictions: Iterable[Prediction]) -> Iter
         places: dict[str, Place | None] = {}
         for direction, pairs in row["ranking"].items():
             asked = queries.get((row["id"], direction))
-            places[direction] = asked and _place(row["id"], pairs, *asked)
-        yield row | {"ranking": places}
+            try:
+                places[direction] = asked and _place(row["id"], pairs, *asked)
+            except PredictionError as error:
+                raise PredictionError(f"{where(row)}: {error}") from error
+        yield replaced(row, ranking=places)
 
 
 def _candidates(records: Sequence[Record], direction: Direction) -> frozenset[str]:
@@ -151,7 +157,7 @@ def _candidates(records: Sequence[Record], direction: Direction) -> frozenset[st
 def _place(query: str, pairs: Any, targets: frozenset[str], known: frozenset[str]) -> Place:
     ranking = pairs if isinstance(pairs, Ranking) else Ranking(pairs)
     _check(query, ranking, known)
-    return rank_of(ranking, targets)
+    return rank_of(ranking, targets)._replace(content=hash((ranking.ids, ranking.scores.tobytes())))
 
 
 def ranks_from_predictions(
@@ -183,7 +189,7 @@ def ranks_from_predictions(
         )
     rows = [found[query] for query in targets]
     return Ranks(
-        np.array([rank for rank, _ in rows]), np.array([tied for _, tied in rows]), len(known)
+        np.array([row.rank for row in rows]), np.array([row.tied for row in rows]), len(known)
     )
 
 

@@ -74,7 +74,9 @@ def score(arguments: list[str]) -> int:
         extra=given.extra or None,
         **given.scoring,
     )
-    for note in files.notes:
+    notes = dict.fromkeys(files.notes)
+    notes |= {f"{name}: {m.note}": None for name, m in result.scores.items() if m.note}
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
     metrics = {name: measure.to_json() for name, measure in result.scores.items()}
     print(json.dumps(json_ready({
@@ -82,5 +84,6 @@ def score(arguments: list[str]) -> int:
         "scoring": given.scoring, "metrics": metrics, "n": result.n, "format": result.format,
         "ignored": result.ignored, "skipped": files.skipped,
         "partial": {role: path.name for role, path in files.partial().items()},
+        "notes": list(notes),
     }), allow_nan=False))  # fmt: skip
     return 0
