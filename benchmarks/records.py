@@ -9,6 +9,7 @@ from itertools import islice
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
+from benchmarks.usable import read_usable
 from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Record
 
@@ -33,7 +34,7 @@ def load_records(
     wanted = languages or benchmark.split(split).languages or benchmark.languages
     for language in wanted:
         try:
-            records = list(islice(benchmark.read(files, split, language), limit))
+            records = list(islice(read_usable(benchmark, files, split, language), limit))
         except NoFileError as error:
             if languages:
                 raise

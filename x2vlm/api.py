@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from x2vlm.data.cleaning import clean_caption
 from x2vlm.data.image import open_image
-from x2vlm.data.text import Tokenizer, clean_caption
+from x2vlm.data.text import Tokenizer
 from x2vlm.errors import ConfigError
 from x2vlm.explain import Box, Explanation, explain
 from x2vlm.model.x2vlm import X2VLM

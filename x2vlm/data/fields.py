@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from x2vlm.data.cleaning import clean_caption
 from x2vlm.data.image import Box, open_image
-from x2vlm.data.text import clean_caption
 from x2vlm.errors import DataError
 from x2vlm.types import Media
 
