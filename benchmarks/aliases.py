@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.files import Files
 from benchmarks.rows import Row
+from x2vlm.data.cleaning import clean_question, has_word
 
 IMAGE = (
     "image_path", "img_path", "img", "file_name", "filename", "image_name", "image_file",
@@ -41,10 +42,15 @@ def renamed(files: Files, rows: Sequence[Row], wanted: Mapping[str, Sequence[str
         for name, others in wanted.items():
             if any(row.has(known) for known in (name, *others)):
                 continue
-            taken = next((alias for alias in ALIASES[name] if row.has(alias)), None)
+            taken = next((a for a in ALIASES[name] if _holds(row.values.get(a))), None)
             if taken is not None:
                 added[name] = row.values[taken]
                 file = row.source.rpartition(":")[0]
                 files.note(f"{file}: field {taken!r} is read as {name!r}")
         found.append(Row({**row.values, **added}, row.source, row.key) if added else row)
     return found
+
+
+def _holds(value: object) -> bool:
+    """Whether a field of another name has something to read: a text must hold a word."""
+    return has_word(clean_question(value)) if isinstance(value, str) else value is not None

@@ -74,8 +74,8 @@ def read_captions(
 
     keep: values of a row's "split" that belong to the split; rows without one all belong to it.
     locate, name: see `Locate` and `Name`. only: ids of the images to keep; None keeps all.
-    empty: keep empty captions, with a note; otherwise one is a bad row. prepare: applied to the rows
-    before those of one image are put together.
+    empty: keep empty captions, with a note; otherwise one is a bad row. prepare: applied to the
+    rows before those of one image are put together.
     """
     rows = _rows(files, path, empty, prepare)
 
@@ -100,7 +100,7 @@ def _rows(
 ) -> list[Row]:
     rows = read_rows(files, path, table="images")
     texts = ("caption", *ALIASES["caption"])  # rows of COCO's "images" table have none of them
-    if rows and "id" in rows[0].values and not any(map(rows[0].has, texts)):
+    if rows and "id" in rows[0].values and rows[0].values.keys().isdisjoint(texts):
         rows = _coco_rows(path, rows)
     rows = renamed(files, prepare(rows), {"image": IMAGES, "caption": ("sentences", "sentence")})
     if any(isinstance(row.values.get("caption"), str) for row in rows):

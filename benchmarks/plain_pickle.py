@@ -91,7 +91,6 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("_codecs", "encode"): _encode,
     ("__builtin__", "bytes"): _bytes,
-    ("collections", "OrderedDict"): dict,
     **{
         (f"numpy.{core}.{module}", name): stand_in
         for core in ("core", "_core")

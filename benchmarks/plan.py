@@ -94,6 +94,15 @@ class Plan(Settings):
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.data.box_format:
+            from benchmarks.box_formats import box_format
+
+            box_format(self.data.box_format)
+            if self.value().task != "grounding":
+                raise ConfigError(
+                    f"box_format={self.data.box_format}: {self.benchmark} has no boxes to find\n"
+                    "  to do: leave it out; it is for own_boxes and rows of RefCOCO"
+                )
         if self.benchmark.partition(":")[0] in OWN_NAMES and not self.data.root:
             raise ConfigError(
                 f"benchmark={self.benchmark} is for data of your own: which?\n"
@@ -171,7 +180,10 @@ class Plan(Settings):
 
         layout = load_layout(self.data.layout) if self.data.layout else {}
         given = {**layout.get(self.value().name, {}), **self.data.files}
-        return Files(root, given, self.data.on_error)
+        data = self.data
+        return Files(
+            root, given, data.on_error, box_format=data.box_format, box_pixels=data.box_pixels
+        )
 
     def with_protocol(self, protocol: str) -> Plan:
         """The same plan under a protocol that is no longer "auto"."""

@@ -49,6 +49,13 @@ def load_records(
             f"{benchmark.name} {split}: no files for {', '.join(absent)}; evaluated: {there}. "
             "An average of these languages alone is not the benchmark's"
         )
+    if not found and files.skipped:
+        first = files.skipped[0]
+        raise DataError(
+            f"none of its {len(files.skipped)} rows can be used, first: {first['reason']}",
+            source=first["source"], expected=f"rows of {benchmark.name} {split}",
+            fix="correct them, or name the right file: file.ROLE=PATH",
+        )  # fmt: skip
     if not found:
         raise DataError(
             f"{benchmark.name}: split {split!r} is empty", source=str(files.root),

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
-from x2vlm.data.cleaning import Bare, clean_caption, clean_question, has_word
+from x2vlm.data.cleaning import clean_caption, clean_question, has_word
 from x2vlm.errors import DataError
 from x2vlm.types import Record
 
@@ -29,7 +29,7 @@ def read_usable(benchmark: Benchmark, files: Files, split: str, language: str) -
     try:
         for record in benchmark.read(files, split, language):
             try:
-                words = [has_word(cleaned(text)) for text in record.texts]
+                bare = sum(not has_word(cleaned(text)) for text in record.texts)
                 if trains and not record.target.get("answers"):
                     raise DataError("no answer to train on", expected="an answer that is not blank")
             except DataError as error:
@@ -37,9 +37,9 @@ def read_usable(benchmark: Benchmark, files: Files, split: str, language: str) -
                     DataError(error.what, source=record.source, expected=error.expected, fix=FIX)
                 )
                 continue
-            if not all(words):
+            if bare:
                 file = record.source.rpartition(":")[0]
-                kept[file] = kept.get(file, 0) + words.count(False)
+                kept[file] = kept.get(file, 0) + bare
             yield record
     finally:
         for file, count in kept.items():
@@ -58,9 +58,10 @@ def check_caption(text: str, source: str) -> str:
 def _cleaning(task: str, options: Mapping[str, Any]) -> Callable[[str], str]:
     """What the task does to a text before its tokenizer; it may raise DataError."""
     words = options.get("max_words", 30)
-    bare: Bare = options.get("bare", "refuse")
     if task == "captioning":  # references are scored as they are, and trained on uncleaned
         return lambda text: " ".join(text.split())
     if task == "answering" or options.get("text") == "question":
         return clean_question
-    return lambda text: clean_caption(text, words, bare)
+    if options.get("bare") == "keep":
+        return lambda text: clean_question(text, words).strip()  # as captions are, but may be empty
+    return lambda text: clean_caption(text, words)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from PIL import Image
 
-from x2vlm.data.decode import open_image
+from x2vlm.data.decode import open_oriented
+from x2vlm.data.orientation import turned, upright_size
 from x2vlm.data.video import read_frames
 from x2vlm.errors import MediaError
-from x2vlm.types import Media
+from x2vlm.types import Media, Record
 
 SIDE = 384
 """Longest side in pixels; smaller pictures keep their size."""
@@ -30,12 +31,13 @@ class Picture(TypedDict):
 
 
 class Thumbnails:
-    """Writes thumbnails into `out`/media. failed: path -> why it could not be read."""
+    """Writes upright thumbnails into `out`/media. failed: path -> why it could not be read."""
 
     def __init__(self, out: Path) -> None:
         self.folder = out / "media"
         self.failed: dict[str, str] = {}
         self._made: dict[tuple[str, str, int], Picture] = {}
+        self._orientations: dict[str, int] = {}
 
     def __call__(self, media: Media) -> Picture:
         """The pictures of one image or video, made on first use."""
@@ -44,10 +46,23 @@ class Thumbnails:
             self._made[key] = self._make(media)
         return self._made[key]
 
+    def over(self, sample: Record, shown: dict[str, Any]) -> dict[str, Any]:
+        """What is shown of a sample, its "box" (in the annotation's pixels) moved along with the
+        picture when EXIF turned that upright."""
+        if "box" not in shown or not sample.images:
+            return shown
+        picture = self(sample.images[0])
+        orientation = self._orientations.get(sample.images[0].path, 1)
+        stored = upright_size((picture["width"], picture["height"]), orientation)
+        target = turned({**sample.target, "box": shown["box"]}, stored, orientation)
+        return {**shown, "box": list(target["box"])}
+
     def _make(self, media: Media) -> Picture:
         try:
             still = media.kind == "image"
-            pictures = [open_image(media)] if still else read_frames(media, FRAMES)
+            if still:
+                first, self._orientations[media.path] = open_oriented(media)
+            pictures = [first] if still else read_frames(media, FRAMES)
         except MediaError as error:
             self.failed[media.path] = error.what
             return Picture(src=[], width=1, height=1, error=error.what)

@@ -166,9 +166,16 @@ class DataConfig(Settings):
     on_error: Literal["raise", "skip"] = "raise"
     limit: int | None = None
     """use the first n records only; the result is marked as limited"""
+    box_format: str = ""
+    """what the numbers of boxes mean: xywh, xyxy, cxcywh, in pixels, fractions or thousandths
+    ("xyxy-fractions"); empty: as the benchmark has them, xywh in data of your own"""
+    box_pixels: Literal["stored", "upright"] = "stored"
+    """pixels that boxes count when EXIF turns an image: those of the file, or as people see it"""
 
     def __post_init__(self) -> None:
         if self.limit is not None and (not isinstance(self.limit, int) or self.limit < 1):
             raise ConfigError(f"limit is a whole number from 1, or null for all: {self.limit!r}")
         if self.on_error not in ("raise", "skip"):
             raise ConfigError(unknown("on_error", str(self.on_error), ("raise", "skip")))
+        if self.box_pixels not in ("stored", "upright"):
+            raise ConfigError(unknown("box_pixels", str(self.box_pixels), ("stored", "upright")))

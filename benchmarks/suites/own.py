@@ -12,14 +12,14 @@ from typing import Any
 
 from benchmarks.aliases import renamed
 from benchmarks.base import Benchmark, Reader, Scorer, Split, TaskName
+from benchmarks.box_formats import Located, box_format, box_in_pixels, check_file, located
 from benchmarks.captions import read_captions
 from benchmarks.files import Files, under
-from benchmarks.media import VIDEO_SUFFIXES, image_size
+from benchmarks.media import VIDEO_SUFFIXES
 from benchmarks.metrics import answers, boxes, captions, labels, retrieval
 from benchmarks.readers import read_json, read_rows
 from benchmarks.rows import Row, each
 from benchmarks.suites.vqav2 import annotators, answer_list, frequent, target_of
-from x2vlm.data.cleaning import clean_question, has_word
 from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Media, Record
 
@@ -41,7 +41,7 @@ def _rows(files: Files, split: str, *fields: str) -> list[Row]:
     path = _annotations(files, split)
     rows = renamed(files, read_rows(files, path), {name: OTHERS.get(name, ()) for name in fields})
     found = []
-    for row in _of_folder(files, path, rows, split):
+    for row in _of_folder(files, path, rows):
         try:
             if not row.has("split") or row.word("split", WORDS) in SPELLINGS[split]:
                 found.append(row)
@@ -76,9 +76,8 @@ def _names(split: str) -> list[str]:
     return names + under(folders, "metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
-def _of_folder(files: Files, path: Path, rows: list[Row], split: str) -> list[Row]:
-    """Of the metadata of a whole image folder, the rows whose images lie below the split's folder;
-    a folder without such folders is for training."""
+def _of_folder(files: Files, path: Path, rows: list[Row]) -> list[Row]:
+    """The rows of a whole image folder with their split: by the folder of the image, else train."""
     if path.stem != "metadata" or path.parent != files.root:
         return rows
     of = {spelling: ours for ours, names in SPELLINGS.items() for spelling in names}
@@ -133,7 +132,7 @@ def read_pairs(files: Files, split: str, language: str) -> Iterator[Record]:
     path = _annotations(files, split)
     return read_captions(
         files, path, SPELLINGS[split], locate=_places(files, split), name=str, language=language,
-        prepare=lambda rows: _of_folder(files, path, rows, split),
+        prepare=lambda rows: _of_folder(files, path, rows),
     )  # fmt: skip
 
 
@@ -150,15 +149,12 @@ def read_questions(files: Files, split: str, language: str) -> Iterator[Record]:
     locate = _places(files, split)
 
     def make(row: Row) -> Record:
-        question = row.text("question")
-        if not has_word(clean_question(question)):
-            raise row.error(f"question {question!r} is empty after cleaning", "at least one word")
         given = [row.text("answer")] if isinstance(row.values.get("answer"), str) else []
         if not given and not row.has("answers"):
             raise row.wrong("answer", 'the right answer, or "answers": one per annotator')
         given = given or annotators(row)
         image = _image(row, locate)
-        return _record(row, [image], question, target_of(given), language)
+        return _record(row, [image], row.text("question"), target_of(given), language)
 
     return each(files, _rows(files, split, "image", "question", "answer"), make)
 
@@ -213,18 +209,27 @@ def classes(files: Files) -> list[str]:
 
 
 def read_boxes(files: Files, split: str, language: str) -> Iterator[Record]:
-    """{"image", "text", "box": [x, y, width, height] in pixels of the image file}."""
-    locate = _places(files)
+    """{"image", "text", "box"}: four numbers, as box_format= and box_pixels= say (docs). The
+    record's box is [x, y, width, height] in pixels, stored ones unless it says upright."""
+    locate, stated = _places(files, split), box_format(files.box_format or "xywh")
+    found: dict[str, Located] = {}
+    for row in _rows(files, split, "image", "text", "box"):
+        try:
+            one = located(row, "box", _image(row, locate), stated, files.box_pixels)
+            found[row.source] = one
+        except DataError as error:
+            files.skip(error)
+    path = str(_annotations(files, split))
+    check_file(list(found.values()), stated, files.box_pixels, path)
 
     def make(row: Row) -> Record:
-        image = _image(row, locate)
-        size = image_size(image)
-        if size is None:
-            raise row.error(f"the image {image.path} cannot be read", "an image file")
-        target = {"box": row.box("box", size), "size": size}
-        return _record(row, [image], row.text("text"), target, language)
+        one = found[row.source]
+        target: dict[str, Any] = {"box": box_in_pixels(one, "box", stated), "size": one.size}
+        if files.box_pixels == "upright":
+            target["pixels"] = "upright"
+        return _record(row, [one.media], row.text("text"), target, language)
 
-    return each(files, _rows(files, split), make)
+    return each(files, [one.row for one in found.values()], make)
 
 
 def _own(

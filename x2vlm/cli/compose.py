@@ -136,6 +136,8 @@ def plan(tree: dict[str, Any]) -> Plan:
         files=tree["file"] or {},
         on_error=tree["on_error"],
         limit=tree["limit"],
+        box_format=tree["box_format"] or "",
+        box_pixels=tree["box_pixels"],
     )
     train = TrainConfig.from_dict({**tree["train"], "seed": tree["seed"]})
     lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
