@@ -150,8 +150,11 @@ class Plan(Settings):
         return "own" if is_own(self.benchmark) else "official"
 
     def value(self) -> Benchmark:
-        """The benchmark itself."""
-        return get(self.benchmark)
+        """The benchmark itself, with the options of this plan."""
+        benchmark = get(self.benchmark)
+        if not self.options:
+            return benchmark
+        return replace(benchmark, options={**benchmark.options, **self.options})
 
     def test_split(self) -> str:
         """The split to evaluate."""
@@ -179,7 +182,8 @@ class Plan(Settings):
         from benchmarks.layout import load_layout
 
         layout = load_layout(self.data.layout) if self.data.layout else {}
-        given = {**layout.get(self.value().name, {}), **self.data.files}
+        named = {**layout.get(self.value().name, {}), **layout.get(self.benchmark, {})}
+        given = {**named, **self.data.files}
         data = self.data
         return Files(
             root, given, data.on_error, box_format=data.box_format, box_pixels=data.box_pixels

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import predictions
 from benchmarks.asking import Asking
 from benchmarks.base import Benchmark
+from benchmarks.bounds import bounds, coverage
 from benchmarks.facts import check_facts
 from benchmarks.files import Files
 from benchmarks.media import check_media
@@ -87,9 +88,11 @@ class Run:
         records = load_records(
             self.benchmark, files, split, self.plan.languages or None, self.plan.data.limit
         )
+        notes = bounds(self.benchmark, split, records, self.model.options)
         if self.plan.suite == "official" and self.plan.data.limit is None:
-            for note in check_facts(self.benchmark, split, records, files):
-                files.note(note)
+            notes += check_facts(self.benchmark, split, records, files)
+        for note in notes:
+            files.note(note)
         return records, files
 
     def check(self) -> None:
@@ -119,6 +122,8 @@ class Run:
             )
         files = self.files()
         records = check_media(self._read(split, self.plan.data.limit, files), files)
+        if line := coverage(self.benchmark, records, self.model.options):
+            log.info("%s", line)
         settings = replace(self.plan.train, seed=self.plan.seed)
         # How the model is spread over processes changes no result.
         decisive = {name: v for name, v in settings.to_dict().items() if name != "shard"}

@@ -96,7 +96,7 @@ class Pretrained:
         self._need("box")
         found: Sequence[float] = self._ask("grounding", image, text)["box"]
         if pixels == "upright":
-            opened, orientation = open_picture(image)
+            opened, orientation = oriented_picture(image)
             found = upright_box(found, upright_size(opened.size, orientation), orientation)
         x, y, w, h = found
         return x, y, w, h
@@ -126,7 +126,7 @@ class Pretrained:
 
         regions are in stored pixels; the Explanation is of the upright picture, boxes and all.
         """
-        opened, orientation = open_picture(image)
+        opened, orientation = oriented_picture(image)
         stored = upright_size(opened.size, orientation)
         seen = [upright_box(box, stored, orientation) for box in regions]
         boxes = [(x, y, w, h) for x, y, w, h in seen]
@@ -163,9 +163,13 @@ class Pretrained:
         return next(iter(task.predict([batch])))
 
 
-def open_picture(picture: Picture) -> tuple[Image.Image, int]:
-    """RGB and upright, from a path or a PIL image, and the EXIF orientation by which it was turned.
-    MediaError when it cannot be read."""
+def open_picture(picture: Picture) -> Image.Image:
+    """RGB and upright, from a path or a PIL image. MediaError when it cannot be read."""
+    return oriented_picture(picture)[0]
+
+
+def oriented_picture(picture: Picture) -> tuple[Image.Image, int]:
+    """`open_picture`, and the EXIF orientation by which it was turned upright."""
     if not isinstance(picture, Picture):
         raise ConfigError(
             f"a picture is a path or a PIL image, not {type(picture).__name__}\n"
@@ -187,7 +191,7 @@ def _cut(items: list[T], size: int) -> list[list[T]]:
 
 def _sample(task: Task, picture: Picture, text: str = "") -> Sample:
     """One image with one text, prepared as the task's evaluation does."""
-    opened, orientation = open_picture(picture)
+    opened, orientation = oriented_picture(picture)
     size = list(opened.size)
     target = {"size": size, "box": [0, 0, *size], "turned": orientation}
     record = Record("asked", (), (text,), target)

@@ -31,9 +31,7 @@ OFFICIAL = {"refcoco": "refcoco", "refcoco_plus": "refcoco+", "refcocog": "refco
 """our name -> folder of the official release"""
 SPLITS = ("train", "val", "test", "testA", "testB")
 """what a reference's "split" may say"""
-LAYOUTS = (
-    "REFER's refs(…).p, rows of X²-VLM, TransVG, the hub or REC, or MDETR's images with captions"
-)
+LAYOUTS = "refs(…).p, rows of X²-VLM, TransVG, the hub or REC, or MDETR's images with captions"
 SPLIT_BY = {"refcoco": "unc", "refcoco_plus": "unc", "refcocog": "umd"}
 
 
@@ -64,8 +62,9 @@ def read(name: str, files: Files, split: str, language: str) -> Iterator[Record]
 def _annotations(name: str, files: Files, split: str) -> Path:
     """The file of a split. References of another division of the same images are another test."""
     by = SPLIT_BY[name]
+    role = "refs" if "refs" in files.given and split not in files.given else split
     try:
-        path = files.find(split, _names(name, split))
+        path = files.find(role, _names(name, split))
     except NoFileError as error:
         others = [place for folder in _folders(name)
                   for place in sorted((files.root / folder).glob("refs(*).p"))]  # fmt: skip

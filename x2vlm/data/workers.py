@@ -62,8 +62,8 @@ class Reader:
                 expected=error.expected,
                 fix=error.fix,
             ) from error
-        images = [pixels for pixels, _ in opened]
-        return self.transform(_upright(record, *opened[0]), images, rng)
+        seen = _upright(record, *opened[0]) if opened else record
+        return self.transform(seen, [pixels for pixels, _ in opened], rng)
 
     def _pixels(self, media: Media, rng: np.random.Generator | None) -> tuple[Pixels, int]:
         """Upright pixels, and the EXIF orientation by which they were turned."""
