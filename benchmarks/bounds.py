@@ -91,18 +91,19 @@ def _most(found: int, total: int, what: str) -> str:
 
 
 def coverage(benchmark: Benchmark, records: Sequence[Record], options: Mapping[str, Any]) -> str:
-    """A line before training: the share of training answers or labels that are in the list to
-    choose from; "" for tasks without one. options: of the task, "candidates" among them."""
+    """A line before training: how many records, and the share of their answers or labels that are
+    in the list to choose from. options: of the task, "candidates" among them."""
+    told = f"{len(records)} training records"
     candidates: Sequence[str] = options.get("candidates", ())
     if benchmark.task == "classification":
         found = sum(record.target.get("label") is not None for record in records)
-        return f"training labels: {_share(found, len(records))} are in the list of classes"
+        return f"{told}; labels: {_share(found, len(records))} are in the list of classes"
     if benchmark.task != "answering" or not candidates:
-        return ""
+        return told
     known = set(candidates)
     given = [answer for record in records for answer in record.target.get("answers", ())]
     found = sum(answer in known for answer in given)
-    return f"training answers: {_share(found, len(given))} are among the {len(known)} candidates"
+    return f"{told}; answers: {_share(found, len(given))} are among the {len(known)} candidates"
 
 
 def _share(found: int, total: int) -> str:

@@ -53,6 +53,11 @@ class ModelChoice(Settings):
     pretraining: str = ""
     """what the weights were pre-trained on ("4M", "1B"), for the table and to find the paper's
     number; empty: read off an official checkpoint's name (x2vlm_base_1b.th)"""
+    label: str = ""
+    """what tables call this model beside its name, to tell it from others of that name"""
+    seeded: bool = False
+    """the weights were trained with this run's seed, too (`x2vlm reproduce` and an ablation do so):
+    runs whose weights were made in one way, by the note beside them, are seeds of one another"""
 
     @property
     def pretrained_on(self) -> str:

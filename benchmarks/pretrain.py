@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.mini.home import mini_root
-from benchmarks.record import hardware, json_ready, packages, revision, sha256
+from benchmarks.record import hardware, json_ready, packages, sha256
 from benchmarks.weights import device_name
 from x2vlm import distributed
 from x2vlm.config import Settings, TrainConfig
@@ -29,12 +29,13 @@ from x2vlm.model.fit import fit
 from x2vlm.model.initialise import directional_positions
 from x2vlm.model.towers import init_towers
 from x2vlm.model.x2vlm import X2VLM, count_parameters
+from x2vlm.provenance import revision
 from x2vlm.tasks import build_on
 from x2vlm.tasks.pretraining_data import Collate
 from x2vlm.train.mixed import MixedSource, Part
 from x2vlm.train.trainer import TrainResult, train
 from x2vlm.weights import ASSETS, find_device
-from x2vlm.writing import write_atomically
+from x2vlm.writing import write_json
 
 log = logging.getLogger("x2vlm")
 
@@ -296,5 +297,4 @@ def _write(
         "hardware": hardware(model.device.type, device_name(model.device)),
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "init": init,
     }  # fmt: skip
-    text = json.dumps(json_ready(made), indent=1, allow_nan=False)
-    write_atomically(out.with_suffix(".json"), text + "\n")
+    write_json(out.with_suffix(".json"), json_ready(made))

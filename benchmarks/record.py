@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
@@ -15,7 +14,7 @@ from typing import Any
 
 from benchmarks.metrics.stats import Measure, Scores
 from x2vlm.errors import RecordError
-from x2vlm.writing import write_atomically
+from x2vlm.writing import write_json
 
 SCHEMA = 1
 PACKAGES = ("x2vlm", "torch", "transformers", "datasets", "pycocoevalcap", "pandas", "hydra-core",
@@ -30,11 +29,16 @@ class ResultRecord:
     "translate-test", …, with "+crop" and the like for variants); boards never mix two in one
     column. metrics: name -> Measure. limit: n records were asked for on purpose (None: all).
     skipped: rows left out by on_error=skip. model: {"name", "parameters", "resolution",
-    "weights_sha256", "checkpoint", "pretraining"}. revision: {"commit", "dirty"}.
-    predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded world, "official" for
-    files of its release, "own" for a user's own data. lower_is_better: the metrics of which less
-    is better, such as ranks.
-    floor: what the mini suite expects of the headline, {"value", "met"} or None.
+    "weights_sha256", "checkpoint", "pretraining", "label", "source_sha256"} and "source_recipe" of
+    seeded weights (source: what the run started from, a hash or "random"). revision: of
+    `x2vlm.provenance`. predictions: {"file", "sha256", "count"}. suite: "mini" for the embedded
+    world, "official" for files of its release, "own" for a user's own data. lower_is_better: the
+    metrics of which less is better, such as ranks.
+    floor: what the mini suite expects of the headline, {"value", "met"} or None. identity: hash of
+    what decides the result apart from the seed (benchmarks/identity.py), for other tools: boards
+    compute it from the other fields.
+    Of a record that was read, and not in the file: path; altered: how its predictions contradict it
+    (`benchmarks.recompute`), "" if they do not.
     """
 
     benchmark: str
@@ -62,12 +66,14 @@ class ResultRecord:
     skipped: tuple[Mapping[str, str], ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     video: Mapping[str, Any] | None = None
+    identity: str = ""
     schema: int = SCHEMA
     path: str = field(default="", compare=False)
+    altered: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values in a fixed order; NaN cannot occur (Measure refuses it)."""
-        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
         row["metrics"] = {name: measure.to_json() for name, measure in self.metrics.items()}
         row["skipped"] = [dict(item) for item in self.skipped]
         row["lower_is_better"] = list(self.lower_is_better)
@@ -82,9 +88,9 @@ class ResultRecord:
                 f"{path or 'record'}: schema {values.get('schema')!r}, this version reads {SCHEMA}"
                 "; score the run's predictions.jsonl again (x2vlm score) to rewrite it"
             )
-        known = {f.name for f in fields(cls)} - {"path"}
+        known = {f.name for f in fields(cls) if f.compare}
         optional = {"suite", "chance", "perfect", "lower_is_better", "floor", "seconds", "skipped",
-                    "data", "video"}  # fmt: skip
+                    "data", "video", "identity"}  # fmt: skip
         missing, unknown = known - optional - set(values), set(values) - known
         if missing or unknown:
             raise RecordError(
@@ -95,9 +101,14 @@ class ResultRecord:
         values["lower_is_better"] = tuple(values.get("lower_is_better", ()))
         return cls(**values, path=path)
 
+    def predictions_path(self) -> Path | None:
+        """The predictions beside the record's file; None for a record that was not read."""
+        name = self.predictions.get("file", "predictions.jsonl")
+        return Path(self.path).with_name(name) if self.path else None
+
     def write(self, path: Path) -> None:
         """Write beside and rename, so that a reader never sees half a record."""
-        write_atomically(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+        write_json(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> ResultRecord:
@@ -119,24 +130,6 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def revision() -> dict[str, Any]:
-    """Commit of the checkout this package runs from, and whether tracked files differ from it."""
-    here = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "-uno")),
-        }
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
 
 
 def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from benchmarks.base import Benchmark
@@ -64,6 +64,12 @@ def load_records(
         )  # fmt: skip
     _check_unique(benchmark, found)
     return found
+
+
+def without(records: Sequence[Record], skipped: Iterable[Mapping[str, str]]) -> list[Record]:
+    """The records of which no row of `skipped` has the id."""
+    left_out = {row["id"] for row in skipped if "id" in row}
+    return [record for record in records if record.id not in left_out]
 
 
 def missing_languages(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,20 +16,23 @@ from benchmarks.base import Benchmark
 from benchmarks.bounds import bounds, coverage
 from benchmarks.facts import check_facts
 from benchmarks.files import Files
+from benchmarks.identity import identity
 from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root, floor_of
 from benchmarks.plan import Plan
-from benchmarks.record import ResultRecord, hardware, packages, revision, sha256
-from benchmarks.records import fingerprint, load_records, missing_languages
+from benchmarks.recompute import remember
+from benchmarks.record import ResultRecord, hardware, packages, sha256
+from benchmarks.records import fingerprint, load_records, missing_languages, without
 from benchmarks.score import class_names, score_split
-from benchmarks.stages import Stage
+from benchmarks.stages import Stage, trained_on
 from benchmarks.weights import ModelOfRun, device_name
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
 from x2vlm.model import checkpoint
+from x2vlm.provenance import revision
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
 from x2vlm.train.trainer import TrainResult, train
@@ -88,11 +91,10 @@ class Run:
         records = load_records(
             self.benchmark, files, split, self.plan.languages or None, self.plan.data.limit
         )
-        notes = bounds(self.benchmark, split, records, self.model.options)
+        files.notes += bounds(self.benchmark, split, records, self.model.options)
         if self.plan.suite == "official" and self.plan.data.limit is None:
-            notes += check_facts(self.benchmark, split, records, files)
-        for note in notes:
-            files.note(note)
+            for note in check_facts(self.benchmark, split, records, files):
+                files.note(note)
         return records, files
 
     def check(self) -> None:
@@ -122,8 +124,7 @@ class Run:
             )
         files = self.files()
         records = check_media(self._read(split, self.plan.data.limit, files), files)
-        if line := coverage(self.benchmark, records, self.model.options):
-            log.info("%s", line)
+        log.info("%s", coverage(self.benchmark, records, self.model.options))
         settings = replace(self.plan.train, seed=self.plan.seed)
         # How the model is spread over processes changes no result.
         decisive = {name: v for name, v in settings.to_dict().items() if name != "shard"}
@@ -185,7 +186,7 @@ class Run:
         def validate() -> float:
             out = self.folder / "validation.jsonl"
             _, skipped = self.asking.write(out, task, records)
-            value = self._scores(_without(records, skipped), out)[self.benchmark.headline].value
+            value = self._scores(without(records, skipped), out)[self.benchmark.headline].value
             distributed.barrier()  # every process has read it
             if distributed.is_main():
                 out.unlink()
@@ -244,7 +245,8 @@ class Run:
         split = self.plan.test_split()
         records, files = self._evaluated()
         noted = Stage(self.folder, "predict", {}).note()
-        records = _without(records, noted["skipped"])
+        tuned = Stage(self.folder, "train", {}).note()
+        records = without(records, noted["skipped"])
         started = time.monotonic()
         scores = {self.benchmark.headline: Measure(None, 0, None, "for the server: x2vlm submit")}
         if self.benchmark.split(split).scored:
@@ -253,7 +255,7 @@ class Run:
             benchmark=self.benchmark.name, benchmark_version=self.benchmark.version, split=split,
             protocol=self.plan.told_protocol, headline=self.benchmark.headline, metrics=scores,
             n=len(records), limit=self.plan.data.limit, seed=self.plan.seed,
-            model={**noted["model"], "pretraining": self.plan.model.pretrained_on},
+            model=self.model.facts(noted["model"]),
             predictions={
                 "file": "predictions.jsonl", "sha256": noted["sha256"],
                 "count": noted["count"],
@@ -265,17 +267,19 @@ class Run:
             chance=chance_levels(self.plan), perfect=self.benchmark.perfect,
             floor=floor_of(self.plan, scores[self.benchmark.headline]),
             seconds={
-                "train": Stage(self.folder, "train", {}).note().get("seconds", 0.0),
+                "train": tuned.get("seconds", 0.0),
                 "predict": noted["seconds"], "waiting for data": noted.get("waited", 0.0),
                 "score": time.monotonic() - started,
             },
             skipped=(*files.skipped, *noted["skipped"]), video=noted["video"],
             data={"fingerprint": fingerprint(records), "notes": files.notes,
-                  "train_skipped": Stage(self.folder, "train", {}).note().get("skipped", []),
+                  **trained_on(tuned),
                   "partial": {role: path.name for role, path in files.partial().items()},
                   "missing_languages": missing_languages(self.benchmark, split, records)},
         )  # fmt: skip
+        record = replace(record, identity=identity(record))
         record.write(self.folder / "record.json")
+        remember(replace(record, path=str(self.folder / "record.json")))
         return record
 
     def _scores(self, records: Sequence[Record], path: Path) -> Scores:
@@ -287,13 +291,9 @@ class Run:
         )
 
 
-def _without(records: Sequence[Record], skipped: Iterable[Mapping[str, str]]) -> list[Record]:
-    left_out = {row["id"] for row in skipped if "id" in row}
-    return [record for record in records if record.id not in left_out]
-
-
 def run(plan: Plan) -> ResultRecord:
     """All stages of one plan; finished ones are reused. Returns the record (also in the folder)."""
+    revision()  # of the code that runs: it may be edited while the run trains
     work = Run(plan, data_root(plan))
     work.check()
     weights = work.train()

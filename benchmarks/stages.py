@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.record import json_ready
 from x2vlm.errors import ConfigError
-from x2vlm.writing import write_atomically
+from x2vlm.writing import write_json
 
 HASHED = {
     "data": "made of other records (limit=, data=, a file or a language is another now)",
@@ -65,8 +65,19 @@ class Stage:
     def finish(self, **facts: Any) -> dict[str, Any]:
         """Mark the stage as finished, with what a later stage or the record wants to know."""
         noted = {"key": self.key, **json_ready(facts)}
-        write_atomically(self.mark, json.dumps(noted, indent=1, allow_nan=False) + "\n")
+        write_json(self.mark, noted)
         return noted
+
+
+def trained_on(note: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of its training data. note: of a finished training stage, or empty."""
+    if not note:
+        return {"train_skipped": []}
+    return {
+        "train_skipped": note.get("skipped", []),
+        "train_split": note["key"]["split"],
+        "train_fingerprint": note["key"]["data"],
+    }
 
 
 def _difference(then: Any, now: Any, path: str = "") -> tuple[str, Any, Any]:

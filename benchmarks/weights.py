@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import torch
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
+from benchmarks.identity import recipe
 from benchmarks.plan import Plan
 from benchmarks.record import sha256
+from x2vlm.errors import ConfigError
 from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.x2vlm import count_parameters
 from x2vlm.tasks import build_on, task_class
@@ -39,6 +42,8 @@ class ModelOfRun:
         if benchmark.labels is not None:
             name = "candidates" if benchmark.task == "answering" else "labels"
             self.options.setdefault(name, tuple(benchmark.labels(files)))
+        if self.choice.seeded:  # before hours of training and not after
+            self._recipe(self.start())
 
     def start(self) -> Path | None:
         """The weights file the run starts from; None for random weights, on purpose."""
@@ -53,6 +58,42 @@ class ModelOfRun:
         """Identity of the weights the run starts from."""
         path = self.start()
         return sha256(path) if path else f"random:{self.choice.name}:{self.plan.seed}"
+
+    def facts(self, described: Mapping[str, Any]) -> dict[str, Any]:
+        """The model of the record: as `describe` noted it when it predicted, with what it started
+        from and what the plan calls it. ConfigError when model.seeded is set and the weights are
+        not so."""
+        path = self.start()
+        seeded = {"source_recipe": self._recipe(path)} if self.choice.seeded else {}
+        return {
+            **described,
+            "pretraining": self.choice.pretrained_on,
+            "label": self.choice.label,
+            "source_sha256": self.source() if path else "random",
+            **seeded,
+        }
+
+    def _recipe(self, path: Path | None) -> str:
+        """How seeded weights were trained, from the note that `x2vlm train` or `run` left."""
+        fix = "  to do: name the weights of this seed, or model.seeded=false"
+        if path is None:
+            raise ConfigError(f"model.seeded=true, but the run starts from random weights\n{fix}")
+        tuned = path.with_name("train.done.json")
+        note = tuned if path.name == "model.safetensors" else path.with_suffix(".json")
+        if not note.is_file():
+            raise ConfigError(
+                f"model.seeded=true, but no {note} says how the weights were trained\n{fix}"
+            )
+        try:
+            made = json.loads(note.read_text(encoding="utf-8"))
+            seed = (made["plan"] if "plan" in made else made["key"])["train"]["seed"]
+            found, same = recipe(made), made.get("sha256") in (None, sha256(path))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{note}: not the note of a training ({error!r})\n{fix}") from error
+        if seed != self.plan.seed or not same:
+            what = f"seed {seed}, and this run of {self.plan.seed}" if same else "other weights"
+            raise ConfigError(f"model.seeded=true, but {note} is of {what}\n{fix}")
+        return found
 
     def shape(self) -> dict[str, Any]:
         """What else decides the model, for the keys of stages."""

@@ -1,26 +1,35 @@
 """Records -> one long table, the truth behind every board; what may not stand there is refused.
 
-A record can be limited (n records asked for), partial (rows skipped, files that hold a part of the
-split, languages missing from an average), dirty (uncommitted code, or no revision known) or
-superseded (a newer or more complete record of the same cell may stand in its place). Such a
-record is refused with the reason, or shown with its flags when `allow` names them all.
+A record can be altered (its predictions contradict it), limited (n records asked for), partial
+(rows skipped, files that hold a part of the split, languages missing from an average), dirty
+(uncommitted code, or no revision known) or superseded (a newer or more complete record of the same
+identity and seed stands in its place, superseding.py). Such a record is refused with the reason, or
+shown with its flags when `allow` names them all. Seeds are the records of one identity
+(benchmarks/identity.py); records of another one have a row of their own, and its name says in what
+they differ (row_names.py).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from benchmarks.identity import facts, missing_parts
+from benchmarks.recompute import hash_fault
 from benchmarks.record import ResultRecord
+from benchmarks.stages import digest
+from leaderboards.row_names import row_names
+from leaderboards.superseding import superseded
 from x2vlm.errors import RecordError, unknown
 
-FLAGS = ("limited", "partial", "dirty", "superseded")
-CELL = ["suite", "benchmark", "version", "split", "protocol", "metric", "model", "pretraining"]
+FLAGS = ("altered", "limited", "partial", "dirty", "superseded")
+CELL = ["suite", "benchmark", "version", "split", "protocol", "metric", "model", "pretraining",
+        "identity"]  # fmt: skip
 COLUMNS = [*CELL, "value", "n", "standard_error", "seed", "parameters", "resolution", "chance",
            "headline", "higher_is_better", "floor", "floor_met", "note", "revision", "date",
            "flags", "record"]  # fmt: skip
@@ -44,11 +53,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Long:
-    """rows: one per record and metric, columns COLUMNS. refused: the records that are not in it."""
+    """rows: one per record and metric, columns COLUMNS. refused: the records that are not in it.
+    records: those that are; names: what their rows are called."""
 
     rows: pd.DataFrame
     refused: tuple[Refusal, ...]
     records: tuple[ResultRecord, ...]
+    names: tuple[str, ...] = ()
 
 
 def find_records(paths: Iterable[Path]) -> list[Path]:
@@ -71,35 +82,23 @@ def find_records(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_records(paths: Iterable[Path]) -> list[ResultRecord]:
-    """The records of run folders, of folders of runs, or of record files."""
-    return [ResultRecord.read(path) for path in find_records(paths)]
+    """The records of run folders, of folders of runs, or of record files; those whose predictions
+    are not the file that was scored are marked as altered."""
+    records = [ResultRecord.read(path) for path in find_records(paths)]
+    return [replace(record, altered=hash_fault(record)) for record in records]
 
 
 def flags_of(record: ResultRecord) -> dict[str, str]:
     """flag -> reason, for what the record says about itself (so never "superseded")."""
-    flags = {}
+    flags = {"altered": record.altered} if record.altered else {}
     if record.limit is not None:
         flags["limited"] = f"limited to {record.limit} records"
-    if reasons := _partial(record):
+    if reasons := missing_parts(record):
         flags["partial"] = ", ".join(reasons)
     if record.revision.get("dirty") is not False:
         known = record.revision.get("commit")
         flags["dirty"] = "uncommitted changes in the code" if known else "revision unknown"
     return flags
-
-
-def _partial(record: ResultRecord) -> list[str]:
-    """Why a record stands for less than its split, apart from a limit."""
-    reasons = [f"{len(record.skipped)} rows were skipped"] if record.skipped else []
-    if parts := sorted(set(record.data.get("partial", {}).values())):
-        reasons.append(f"part of the split: {' '.join(parts)}")
-    if missing := record.data.get("missing_languages"):
-        reasons.append(f"averages without {' '.join(missing)}")
-    return reasons
-
-
-def _whole(record: ResultRecord) -> bool:
-    return record.limit is None and not _partial(record)
 
 
 def long_table(records: Sequence[ResultRecord], allow: Collection[str] = ()) -> Long:
@@ -111,34 +110,36 @@ def long_table(records: Sequence[ResultRecord], allow: Collection[str] = ()) -> 
     for flag in allow:
         if flag not in FLAGS:
             raise RecordError(unknown("flag to allow", flag, FLAGS))
-    records = sorted(records, key=_order)
-    superseded = _superseded(records, allow)
+    known = {id(record): facts(record) for record in records}
+    records = sorted(records, key=lambda record: _order(known[id(record)], record))
+    of = [known[id(record)] for record in records]
+    flags = [flags_of(record) for record in records]
+    standing = {n for n, own in enumerate(flags) if all(flag in allow for flag in own)}
+    for number, why in superseded(records, of, standing).items():
+        flags[number]["superseded"] = why
     refused, admitted = [], []
-    for number, record in enumerate(records):
-        flags = flags_of(record)
-        if number in superseded:
-            flags["superseded"] = superseded[number]
-        barred = tuple(flag for flag in FLAGS if flag in flags and flag not in allow)
+    for number, (record, own) in enumerate(zip(records, flags, strict=True)):
+        barred = tuple(flag for flag in FLAGS if flag in own and flag not in allow)
         if barred:
-            reason = "; ".join(flags[flag] for flag in barred)
+            reason = "; ".join(own[flag] for flag in barred)
             hint = f" (to show it marked: allow={','.join(barred)})"
             refused.append(Refusal(record.path, record.benchmark, barred, reason + hint))
         else:
-            admitted.append((record, tuple(flag for flag in FLAGS if flag in flags)))
-    sizes: dict[tuple[object, ...], set[object]] = {}
-    for record, _ in admitted:
-        sizes.setdefault(_score(record), set()).add(record.model.get("resolution"))
+            admitted.append(number)
+    kept = tuple(records[number] for number in admitted)
+    shown = [place for place, number in enumerate(admitted) if "superseded" in flags[number]]
+    names = row_names(kept, [of[number] for number in admitted], shown)
     rows: list[dict[str, object]] = []
-    for record, marks in admitted:
-        name = _called(record, marks, len(sizes[_score(record)]) > 1)
-        rows += _rows(record, marks, name)
-    kept = tuple(record for record, _ in admitted)
-    return Long(pd.DataFrame(rows, columns=COLUMNS), tuple(refused), kept)
+    for number, name in zip(admitted, names, strict=True):
+        marks = tuple(flag for flag in FLAGS if flag in flags[number])
+        rows += _rows(records[number], marks, name, digest(of[number]))
+    return Long(pd.DataFrame(rows, columns=COLUMNS), tuple(refused), kept, tuple(names))
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per cell: CELL, then value (mean), sd (over seeds), n and the rest of SUMMARY.
 
+    A cell is of one identity, so that what it averages are seeds of one result.
     standard_error joins what resampling the test set and what the seeds add: the seeds share one
     test set, so its variance stays and only the variance between seeds shrinks with their number.
     A cell of which one seed is undefined is undefined.
@@ -197,72 +198,17 @@ def _total_error(errors: list[float | None], deviation: float | None) -> float |
     return math.sqrt(sampling + between)
 
 
-def _model(record: ResultRecord) -> tuple[str, str]:
-    return str(record.model.get("name", "")), str(record.model.get("pretraining") or "")
+def _order(found: Mapping[str, Any], record: ResultRecord) -> tuple[object, ...]:
+    names = ("suite", "benchmark", "split", "protocol", "model.name", "pretraining")
+    size = str(found["resolution"] or "").zfill(6)
+    front = (*(found[name] for name in names), size)
+    return (*front, record.seed, record.created, record.path, digest(found))
 
 
-def _score(record: ResultRecord) -> tuple[object, ...]:
-    return (record.suite, record.benchmark, record.split, record.protocol, *_model(record))
-
-
-def _cell(record: ResultRecord) -> tuple[object, ...]:
-    return (*_score(record), record.model.get("resolution"))
-
-
-def _called(record: ResultRecord, flags: Sequence[str], sizes: bool) -> str:
-    """The model's name, longer where one row could not hold both: a superseded record is no seed of
-    its successor, nor one resolution of another (sizes: whether the score has several)."""
-    told = [f"{record.model.get('resolution')} px"] if sizes else []
-    if "superseded" in flags:
-        told.append(f"superseded, {record.created[:19].replace('T', ' ')}")
-    return _model(record)[0] + (f" ({', '.join(told)})" if told else "")
-
-
-def _order(record: ResultRecord) -> tuple[object, ...]:
-    size = str(record.model.get("resolution") or "")
-    return (*_score(record), size.zfill(6), record.seed, record.created, record.path)
-
-
-def _superseded(records: Sequence[ResultRecord], allow: Collection[str]) -> dict[int, str]:
-    """Position -> why: an older benchmark version, an incomplete twin, or an older record.
-
-    A record that is itself refused takes no other's place, so that no result is lost to it.
-    """
-    versions: dict[str, int] = {}
-    for record in records:
-        name, version = record.benchmark, record.benchmark_version
-        versions[name] = max(versions.get(name, 0), version)
-    standing = [
-        number
-        for number, record in enumerate(records)
-        if record.benchmark_version == versions[record.benchmark]
-        and all(flag in allow for flag in flags_of(record))
-    ]
-    complete = {_cell(records[n]): n for n in standing if _whole(records[n])}
-
-    def age(number: int) -> tuple[str, str, int]:
-        return records[number].created, records[number].path, number
-
-    latest: dict[tuple[object, ...], int] = {}
-    for number in sorted(standing, key=age):
-        if _whole(records[number]) or _cell(records[number]) not in complete:
-            latest[(*_cell(records[number]), records[number].seed)] = number
-    reasons: dict[int, str] = {}
-    for number, record in enumerate(records):
-        now, whole = versions[record.benchmark], complete.get(_cell(record))
-        newer = latest.get((*_cell(record), record.seed))
-        if record.benchmark_version < now:
-            reasons[number] = f"version {record.benchmark_version} of the benchmark, now {now}"
-        elif whole is not None and not _whole(record):
-            reasons[number] = f"superseded by the complete record {records[whole].path}"
-        elif newer is not None and age(newer) > age(number):
-            reasons[number] = f"superseded by the newer record {records[newer].path}"
-    return reasons
-
-
-def _rows(record: ResultRecord, flags: tuple[str, ...], model: str) -> list[dict[str, object]]:
-    """model: what the record's model is called in the table."""
-    _, pretraining = _model(record)
+def _rows(
+    record: ResultRecord, flags: tuple[str, ...], model: str, mark: str
+) -> list[dict[str, object]]:
+    """model: what the record's model is called in the table. mark: its identity."""
     floor = record.floor or {}
     rows = []
     for metric, measure in record.metrics.items():
@@ -276,7 +222,8 @@ def _rows(record: ResultRecord, flags: tuple[str, ...], model: str) -> list[dict
                 "protocol": record.protocol,
                 "metric": metric,
                 "model": model,
-                "pretraining": pretraining,
+                "pretraining": str(record.model.get("pretraining") or ""),
+                "identity": mark,
                 "value": math.nan if measure.value is None else measure.value,
                 "n": measure.n,
                 "standard_error": (

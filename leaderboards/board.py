@@ -18,6 +18,9 @@ from x2vlm.errors import RecordError, unknown
 ABLATION = "ablation:"
 """Pre-training data that begin so belong to the ablation board, and to no other."""
 
+OLDER = "older version"
+"""State of a number that an older version of the benchmark than another one's measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -45,8 +48,9 @@ class Column:
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A value in a table. error: standard error; sd: over `seeds`. rank: 1 best, 2 second of its
-    column. state: "" for our own, else how far a published number may be trusted; printed: a
-    published number as its source prints it."""
+    column. state: "" for our own (OLDER when another cell is of a newer version of the benchmark),
+    else how far a published number may be trusted; printed: a published number as its source
+    prints it."""
 
     value: float | None
     error: float | None = None
@@ -206,6 +210,7 @@ def _column_order(want: Want, column: Column) -> tuple[object, ...]:
 
 
 def _our_rows(cells: pd.DataFrame, known: set[Column]) -> list[Row]:
+    newest = cells.groupby("benchmark")["version"].max().to_dict()
     rows = []
     for _, group in cells.groupby(["model", "pretraining"], sort=True):
         first = group.iloc[0]
@@ -214,8 +219,14 @@ def _our_rows(cells: pd.DataFrame, known: set[Column]) -> list[Row]:
             column = Column(
                 cell["suite"], cell["benchmark"], cell["split"], cell["protocol"], cell["metric"]
             )
+            if column in found:
+                raise RecordError(
+                    f"two results are both called {first['model']!r} in {column.title}: "
+                    f"{' '.join([*found[column].records, *cell['records']])}\n"
+                    "  to do: give one of them another name, model.label=NAME"
+                )
             if column in known:
-                found[column] = _our_cell(cell)
+                found[column] = _our_cell(cell, newest[column.benchmark])
         if found:
             sizes = [int(size) for size in group["parameters"] if not pd.isna(size)]
             rows.append(
@@ -224,7 +235,7 @@ def _our_rows(cells: pd.DataFrame, known: set[Column]) -> list[Row]:
     return rows
 
 
-def _our_cell(cell: Mapping[Hashable, Any]) -> Cell:
+def _our_cell(cell: Mapping[Hashable, Any], newest: int) -> Cell:
     def number(name: str) -> float | None:
         value = cell[name]
         return None if pd.isna(value) else float(value)
@@ -237,6 +248,7 @@ def _our_cell(cell: Mapping[Hashable, Any]) -> Cell:
         seeds=cell["seeds"],
         n=int(cell["n"]),
         flags=cell["flags"],
+        state="" if cell["version"] == newest else OLDER,
         note=str(cell["note"]),
         floor=number("floor"),
         floor_met=None if pd.isna(met) else bool(met),

@@ -8,8 +8,6 @@ p-values are corrected by Holm over all comparisons asked for together.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,6 +18,7 @@ from scipy import stats
 
 from benchmarks.per_sample import SampleScores
 from leaderboards.export import escape_markdown
+from leaderboards.plain_text import csv_text, visible
 
 Floats = NDArray[np.float64]
 Test = Literal["McNemar, exact", "sign-flip permutation", "sign-flip, all", "paired bootstrap"]
@@ -198,16 +197,15 @@ def to_markdown(comparisons: Sequence[Comparison], flips: int = 5) -> str:
                     lines += ["", f"{one.benchmark} {one.metric} {what}: "
                               f"{', '.join(ids[:flips])}{more}"]  # fmt: skip
         lines.append("")
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return visible("\n".join(lines).rstrip("\n") + "\n")
 
 
 def flips_csv(comparisons: Sequence[Comparison]) -> str:
     """Every sample that changed sides, one a line: benchmark, metric, A, B, gained or lost, id."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("benchmark", "metric", "a", "b", "change", "id"))
-    for one in comparisons:
-        for change, ids in (("gained", one.gained), ("lost", one.lost)):
-            row = (one.benchmark, one.metric, one.name_a, one.name_b, change)
-            writer.writerows((*row, name) for name in ids)
-    return out.getvalue()
+    rows = (
+        (one.benchmark, one.metric, one.name_a, one.name_b, change, name)
+        for one in comparisons
+        for change, ids in (("gained", one.gained), ("lost", one.lost))
+        for name in ids
+    )
+    return csv_text(("benchmark", "metric", "a", "b", "change", "id"), rows)

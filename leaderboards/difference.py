@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from leaderboards.board import BoardTable, Cell, Column
+from leaderboards.board import OLDER, BoardTable, Cell, Column
 from leaderboards.export import escape_markdown
+from leaderboards.plain_text import visible
 from leaderboards.published import FOLDER, Number, reference
 
 Verdict = Literal["reproduced", "above", "below", "undecided", "not comparable"]
@@ -86,6 +87,8 @@ def _reasons(column: Column, ours: Cell, published: Number) -> list[str]:
         if mine != theirs:
             reasons.append(f"other {name}: ours {mine}, published {theirs}")
     reasons += [f"our record is {flag}" for flag in ours.flags if flag != "dirty"]
+    if ours.state == OLDER:
+        reasons.append("ours was measured by an older version of the benchmark")
     if ours.value is None:
         reasons.append("ours is undefined")
     if published.value is None:
@@ -151,7 +154,7 @@ def to_markdown(found: Sequence[Difference]) -> str:
                  one.published.printed, one.published.state, _signed(one.value, scale),
                  interval_text(one), one.verdict, one.why]  # fmt: skip
         lines.append("| " + " | ".join(map(escape_markdown, texts)) + " |")
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines) + "\n")
 
 
 def interval_text(one: Difference) -> str:

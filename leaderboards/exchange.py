@@ -13,8 +13,10 @@ import yaml
 from benchmarks.record import ResultRecord
 from benchmarks.registry import BENCHMARKS
 from leaderboards.aggregate import Refusal, long_table
-from leaderboards.runs import Run
-from leaderboards.sample_data import items_of, slug
+from leaderboards.plain_text import visible
+from leaderboards.row_names import names_of
+from leaderboards.runs import Run, slug
+from leaderboards.sample_data import items_of
 from x2vlm.errors import RecordError
 from x2vlm.writing import write_atomically
 
@@ -37,7 +39,7 @@ def harness_results(runs: Sequence[Run]) -> dict[str, Any]:
     models. Undefined values are "N/A", as that harness writes them.
     """
     tasks = {_task_name(run): run for run in runs}
-    models = {str(run.record.model.get("name")) for run in runs}
+    models = set(names_of([run.record for run in runs]))
     if len(tasks) < len(runs) or len(models) != 1:
         raise RecordError(
             "one results.json holds one model and each benchmark once; "
@@ -129,13 +131,13 @@ def write_harness(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write results.json and samples_TASK.jsonl into `folder`; their paths."""
     paths = [folder / "results.json"]
     text = json.dumps(harness_results(runs), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(paths[0], text + "\n")
+    write_atomically(paths[0], visible(text) + "\n")
     for run in runs:
         lines = [
             json.dumps(row, ensure_ascii=False, allow_nan=False) for row in harness_samples(run)
         ]
         paths.append(folder / f"samples_{_task_name(run)}.jsonl")
-        write_atomically(paths[-1], "".join(line + "\n" for line in lines))
+        write_atomically(paths[-1], visible("".join(line + "\n" for line in lines)))
     return paths
 
 
@@ -152,23 +154,31 @@ def model_index(
         raise RecordError(
             "no record may stand on a model card: " + "; ".join(map(str, long.refused))
         )
-    results = [_card_result(record) for record in long.records]
+    results = [
+        _card_result(record, row) for record, row in zip(long.records, long.names, strict=True)
+    ]
     value = {"model-index": [{"name": name, "results": results}]}
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
-    return text, long.refused
+    return visible(text), long.refused
 
 
-def _card_result(record: ResultRecord) -> dict[str, Any]:
+def _card_result(record: ResultRecord, row: str) -> dict[str, Any]:
+    """row: what tables call the record's model: results that differ in it are no seeds."""
     entry = next((entry for entry in BENCHMARKS if entry.name == record.benchmark), None)
     names = sorted(record.metrics, key=lambda metric: metric != record.headline)
     metrics = []
     for name in names:
         measure = record.metrics[name]
         if measure.value is not None:
-            arguments = {"n": measure.n, "standard_error": measure.standard_error,
-                         "protocol": record.protocol, "seed": record.seed}  # fmt: skip
-            metrics.append({"type": name, "value": round(measure.value, 4), "name": name,
-                            "args": arguments})  # fmt: skip
+            arguments = {
+                "n": measure.n,
+                "standard_error": measure.standard_error,
+                "protocol": record.protocol,
+                "model": row,
+                "seed": record.seed,
+            }
+            value = round(measure.value, 4)
+            metrics.append({"type": name, "value": value, "name": name, "args": arguments})
     title = entry.title if entry else record.benchmark
     return {
         "task": {"type": HUB_TASKS[entry.task] if entry else "other", "name": title},

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
-from leaderboards.board import BoardTable, Cell, Column, Row
+from leaderboards.board import OLDER, BoardTable, Cell, Column, Row
+from leaderboards.plain_text import csv_text, visible
 
 MARKS = {
     "limited": ("‡", r"\ddagger", "limited to a part of the split"),
+    "altered": ("✗", r"\times", "its predictions do not give its numbers"),
     "partial": ("§", r"\S", "rows, files or languages missing"),
     "dirty": ("†", r"\dagger", "uncommitted or unknown code"),
     "superseded": ("¶", r"\P", "a newer record exists"),
     "below floor": ("▽", r"\triangledown", "below the floor set for it"),
+    OLDER: ("^", r"\wedge", "by an older version of the benchmark, not to be compared"),
     "weak": ("°", r"\circ", "read by a machine, or the size of the model is not named"),
     "digitised": ("~", r"\sim", "measured from a figure"),
     "memory": ("?", "?", "from memory, no source seen"),
@@ -97,7 +98,7 @@ def to_markdown(table: BoardTable) -> str:
         lines.append("| " + " | ".join([*front, *cells, *tail]) + " |")
     lines += ["", LEGEND + "".join(f" {mark} {text}." for mark, _, text in footnotes(table))]
     lines += [f"Refused: {escape_markdown(str(refusal))}." for refusal in table.refused]
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines) + "\n")
 
 
 def _average_text(row: Row) -> str:
@@ -148,7 +149,7 @@ def to_latex(table: BoardTable) -> str:
     caption = ", ".join(part for part in (f"{table.suite} data", common) if part)
     legend = LEGEND.replace("±", r"$\pm$")
     lines.append(f"% {table.board.title} ({caption}). {legend}{notes}")
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines) + "\n")
 
 
 def _latex_cell(cell: Cell | None, scale: float) -> str:
@@ -175,18 +176,15 @@ FIELDS = ("board", "suite", "kind", "model", "pretraining", "parameters", "bench
 
 def to_csv(table: BoardTable) -> str:
     """Tidy: one line per cell, all digits, in the metric's own unit."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for row, column, cell in _cells(table):
-        writer.writerow(
-            [table.board.name, table.suite, row.kind, row.model, row.pretraining, row.parameters,
-             column.benchmark, column.split, column.protocol, column.metric, cell.value,
-             cell.error, cell.sd, " ".join(map(str, cell.seeds)), cell.n, cell.rank,
-             column.chance, cell.floor, cell.floor_met, " ".join(cell.flags), cell.state,
-             cell.source, cell.note]
-        )  # fmt: skip
-    return out.getvalue()
+    rows = (
+        [table.board.name, table.suite, row.kind, row.model, row.pretraining, row.parameters,
+         column.benchmark, column.split, column.protocol, column.metric, cell.value,
+         cell.error, cell.sd, " ".join(map(str, cell.seeds)), cell.n, cell.rank,
+         column.chance, cell.floor, cell.floor_met, " ".join(cell.flags), cell.state,
+         cell.source, cell.note]
+        for row, column, cell in _cells(table)
+    )  # fmt: skip
+    return csv_text(FIELDS, rows)
 
 
 def _cells(table: BoardTable) -> Iterable[tuple[Row, Column, Cell]]:
@@ -220,7 +218,7 @@ def to_json(table: BoardTable) -> str:
         "rows": rows,
         "refused": [asdict(refusal) for refusal in table.refused],
     }
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return visible(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def to_html(table: BoardTable) -> str:
@@ -246,7 +244,7 @@ def to_html(table: BoardTable) -> str:
     notes = LEGEND + "".join(f" {mark} {text}." for mark, _, text in footnotes(table))
     lines.append(f"<p>{html.escape(notes)}</p>")
     lines += [f"<p>{html.escape(f'Refused: {refusal}.')}</p>" for refusal in table.refused]
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines) + "\n")
 
 
 def _html_cell(cell: Cell | None, scale: float) -> str:

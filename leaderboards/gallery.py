@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from leaderboards.sample_data import slug
+from leaderboards.runs import slug
 from x2vlm.draw import sheet, text_pictures
 from x2vlm.errors import RecordError
 from x2vlm.writing import write_atomically

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmarks.cards import FILES, TESTS, counts
-from benchmarks.record import ResultRecord
 from leaderboards import charts
 from leaderboards.aggregate import flags_of
 from leaderboards.board import BoardTable, Cell, Column, Row
@@ -19,8 +19,7 @@ from leaderboards.boards import scale_of
 from leaderboards.difference import Difference, interval_text
 from leaderboards.export import MARKS, footnotes, labels, marks_of, number_text, size_text
 from leaderboards.published import numbers
-from leaderboards.runs import Run
-from leaderboards.sample_data import slug
+from leaderboards.runs import Run, slug
 
 View = dict[str, Any]
 RADAR_ROWS, BAR_ROWS, BAR_CHARTS, PROGRESS = 5, 14, 12, 60
@@ -77,28 +76,31 @@ def summary(tables: Sequence[BoardTable], runs: Sequence[Run]) -> View:
     return {
         "runs": len(runs),
         "benchmarks": len({run.record.benchmark for run in runs}),
-        "models": len({run.record.model.get("name") for run in runs}),
+        "models": len({run.model for run in runs}),
         "samples": sum(run.record.n for run in runs),
         "floors": len(floors),
         "floors_met": sum(bool(floor.get("met")) for floor in floors),
-        "progress": _progress([run.record for run in runs]),
+        "progress": _progress(runs),
         "latest": sorted(runs, key=lambda run: (run.record.benchmark, run.name)),
         "boards": [board_link(table) | {"about": table.board.about, "rows": len(table.rows),
                                         "columns": len(table.columns)} for table in tables],
     }  # fmt: skip
 
 
-def _progress(records: Sequence[ResultRecord]) -> View | None:
+def _progress(runs: Sequence[Run]) -> View | None:
     """Headline between chance (0) and perfect (100), where both are known."""
     rows = []
-    for record in sorted(records, key=lambda r: (r.benchmark, r.split, str(r.model), r.seed)):
+    named = {run.name: f"{run.record.benchmark} {run.model} s{run.record.seed}" for run in runs}
+    shared = {text for text, count in Counter(named.values()).items() if count > 1}
+    for run in sorted(runs, key=lambda run: (named[run.name], run.record.split, run.name)):
+        record, label = run.record, named[run.name]
         measure = record.metrics[record.headline]
         chance = record.chance.get(record.headline, 0.0)
         if measure.value is None or not record.perfect or record.perfect <= chance:
             continue
         scale = 100.0 / (record.perfect - chance)
         error = measure.standard_error
-        label = f"{record.benchmark} {record.model.get('name')} s{record.seed}"
+        label += f" {run.name}" if label in shared else ""
         missed = record.floor is not None and record.floor.get("met") is False
         rows.append(charts.Bar(label, (measure.value - chance) * scale,
                                None if error is None else error * scale,

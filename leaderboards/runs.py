@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,15 @@ from benchmarks.metrics.attributes import average_precision, by_box
 from benchmarks.metrics.stats import clusters, resamples
 from benchmarks.per_sample import SampleScores, per_sample
 from benchmarks.plan import ModelChoice, Plan
+from benchmarks.recompute import hash_fault, metrics_fault, remember, remembered
 from benchmarks.record import ResultRecord
-from benchmarks.records import load_records
+from benchmarks.records import load_records, without
 from benchmarks.score import numbered
 from leaderboards.aggregate import find_records
 from leaderboards.compare import Comparison, bootstrap_p, compare_scores, with_holm
+from leaderboards.row_names import names_of
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
-from x2vlm.errors import ConfigError, RecordError
+from x2vlm.errors import ConfigError, Error, PredictionError, RecordError
 from x2vlm.types import Prediction, Record
 
 DataRoot = Callable[[Plan], Path]
@@ -30,7 +33,8 @@ DataRoot = Callable[[Plan], Path]
 @dataclass(frozen=True)
 class Run:
     """One evaluated run. samples and rows belong together as the scorer needs them; labels: names
-    of the classes or candidate answers. name: the folder's."""
+    of the classes or candidate answers. name: the folder's, longer where another run has the same.
+    model: what tables call its model (row_names.py)."""
 
     name: str
     record: ResultRecord
@@ -39,10 +43,48 @@ class Run:
     rows: Sequence[Prediction]
     labels: Sequence[str] = ()
     folder: Path | None = None
+    model: str = ""
 
     def scores(self) -> list[SampleScores]:
         """The score of every sample."""
         return per_sample(self.benchmark, self.samples, self.rows)
+
+
+def slug(name: str) -> str:
+    """A name fit for a file: a user's own benchmark may be called "file.py:NAME"."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+
+
+def open_runs(paths: Sequence[Path], data_root: DataRoot) -> list[Run]:
+    """`open_run` of each, told apart."""
+    return told_apart([open_run(path, data_root) for path in paths])
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The same runs with another name for each, as texts and as file names: the end of its folder's
+    path that no other has, numbered where there is none; and with what tables call their models."""
+    names, folders = [run.name for run in runs], [_folder_parts(run) for run in runs]
+    for count in range(2, max(map(len, folders), default=0) + 1):
+        taken = Counter(slug(name).lower() for name in names)
+        names = [
+            "/".join(folder[-count:]) if folder and taken[slug(name).lower()] > 1 else name
+            for name, folder in zip(names, folders, strict=True)
+        ]
+    used: set[str] = set()
+    for place, name in enumerate(names):
+        numbered = (f"{name}-{number}" for number in range(2, len(names) + 2))
+        names[place] = next(n for n in (name, *numbered) if slug(n).lower() not in used)
+        used.add(slug(names[place]).lower())
+    models = names_of([run.record for run in runs])
+    return [
+        replace(run, name=name, model=model)
+        for run, name, model in zip(runs, names, models, strict=True)
+    ]
+
+
+def _folder_parts(run: Run) -> tuple[str, ...]:
+    folder = Path(run.record.path).parent if run.record.path else run.folder
+    return () if folder is None else tuple(part for part in folder.parts if part != folder.anchor)
 
 
 def open_run(path: Path, data_root: DataRoot) -> Run:
@@ -53,16 +95,55 @@ def open_run(path: Path, data_root: DataRoot) -> Run:
     benchmark = plan.value()
     files = plan.files(data_root(plan))
     samples = load_records(benchmark, files, record.split, plan.languages or None, record.limit)
-    left_out = {row["id"] for row in record.skipped if "id" in row}
-    samples = [sample for sample in samples if sample.id not in left_out]
+    samples = without(samples, record.skipped)
     named = benchmark.labels is not None and benchmark.task in ("classification", "attributes")
     labels = list(benchmark.labels(files)) if benchmark.labels and named else []
     name = record.predictions.get("file", "predictions.jsonl")
+    altered = hash_fault(record)
     rows = predictions.read(path.with_name(name), benchmark.task)
     joined, _ = predictions.join(benchmark.task, samples, rows)
+    if not altered and not remembered(record):
+        altered = metrics_fault(record, plan, benchmark, files, samples, rows)
+        if not altered:
+            remember(record)
+    record = replace(record, altered=altered)
     if benchmark.task == "classification":
         joined = numbered(joined, labels)
-    return Run(path.parent.name, record, benchmark, samples, joined, labels, path.parent)
+    (model,) = names_of([record])
+    name = path.resolve().parent.name
+    return Run(name, record, benchmark, samples, joined, labels, path.parent, model)
+
+
+def recomputed(
+    records: Sequence[ResultRecord], data_root: DataRoot
+) -> tuple[list[ResultRecord], list[str]]:
+    """The same records, marked as altered where their predictions give other numbers; and why
+    others could not be recomputed here: predictions or data that are on another machine."""
+    found, unknown = [], []
+    for record in records:
+        path = record.predictions_path()
+        if path is None or not path.is_file():
+            unknown.append(f"{record.path}: no {record.predictions.get('file')} beside it")
+        elif not record.altered and not remembered(record):
+            try:
+                record = open_run(Path(record.path), data_root).record
+            except PredictionError as error:
+                record = replace(record, altered=str(error).partition("\n")[0])
+            except Error as error:
+                unknown.append(f"{record.path}: {str(error).partition(chr(10))[0]}")
+        found.append(record)
+    return found, unknown
+
+
+def unaltered(runs: Sequence[Run]) -> Sequence[Run]:
+    """The same runs; RecordError when the predictions of one contradict its record."""
+    for run in runs:
+        if run.record.altered:
+            raise RecordError(
+                f"{run.record.path}: altered: {run.record.altered}\n"
+                "  to do: get the whole run folder again, or score its predictions: x2vlm score"
+            )
+    return runs
 
 
 def plan_of(record: ResultRecord) -> Plan:
@@ -91,6 +172,8 @@ def compare_runs(
     by default a lone run's own, else A, B, C. RecordError when two groups share nothing, a group
     holds two runs of one split, or a shared split was read from different data.
     """
+    flat = iter(told_apart([run for group in groups for run in group]))
+    groups = [[next(flat) for _ in group] for group in groups]
     called = list(names) or [
         group[0].name if len(group) == 1 else chr(ord("A") + place)
         for place, group in enumerate(groups)

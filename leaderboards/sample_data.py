@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.metrics.retrieval import rank_of
 from benchmarks.metrics.winoground import PAIRS
-from leaderboards.runs import Run
+from leaderboards.runs import Run, slug
 from leaderboards.thumbnails import Thumbnails
 from x2vlm.types import Prediction, Record
 
@@ -74,11 +74,6 @@ def data_key(run: Run) -> str:
     return slug(f"{record.suite}-{record.benchmark}-{record.split}-{mark}")
 
 
-def slug(name: str) -> str:
-    """A name fit for a file: a user's own benchmark may be called "file.py:NAME"."""
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-
-
 def write_data_set(out: Path, key: str, runs: Sequence[Run], thumbnails: Thumbnails) -> Json:
     """Write index and pages of one data set and all its runs; what the pages need to know of it."""
     run = runs[0]
@@ -108,7 +103,7 @@ def write_data_set(out: Path, key: str, runs: Sequence[Run], thumbnails: Thumbna
 def run_label(run: Run) -> str:
     """A run in a few words."""
     record = run.record
-    return f"{record.model.get('name')} · {record.protocol} · seed {record.seed}"
+    return f"{run.model} · {record.protocol} · seed {record.seed}"
 
 
 def _write_run(

@@ -19,8 +19,8 @@ from leaderboards.board import BoardTable, boards_of
 from leaderboards.difference import differences
 from leaderboards.gallery import add_gallery
 from leaderboards.published import numbers, published_rows, sources
-from leaderboards.runs import Run
-from leaderboards.sample_data import data_key, slug, write_data_set
+from leaderboards.runs import Run, slug, told_apart
+from leaderboards.sample_data import data_key, write_data_set
 from leaderboards.thumbnails import Thumbnails
 from x2vlm.errors import RecordError
 from x2vlm.writing import write_atomically
@@ -54,13 +54,7 @@ def build_site(
     gallery: folders that `x2vlm explain` wrote, or folders of them. progress: wraps the list of
     data sets while they are written. RecordError when `out` holds other things than a site.
     """
-    named: dict[str, Run] = {}
-    for run in runs:
-        if (other := named.setdefault(slug(run.name), run)) is not run:
-            raise RecordError(
-                f"two runs are called {slug(run.name)!r}: {other.record.path} and "
-                f"{run.record.path}; rename one folder, or name the runs that are meant"
-            )
+    runs = told_apart(runs)
     _clear(out)
     for name in COPIED:  # first: they tell a site that was not finished from other folders
         shutil.copyfile(ASSETS / name, out / name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pandas as pd
 from benchmarks.record import ResultRecord
 from leaderboards.aggregate import Refusal, long_table
 from leaderboards.export import escape_markdown
+from leaderboards.plain_text import csv_text, visible
 from x2vlm.writing import write_atomically
 
 COLUMNS = ("benchmark", "split", "metric", "value", "n", "standard_error", "chance", "floor",
@@ -44,17 +43,13 @@ def suite_markdown(frame: pd.DataFrame, refused: Sequence[Refusal] = ()) -> str:
         lines += ["", f"{expected - len(missed)} of {expected} floors met"
                   + (f"; missed: {', '.join(missed)}." if missed else ".")]  # fmt: skip
     lines += [f"Refused: {escape_markdown(str(refusal))}." for refusal in refused]
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines) + "\n")
 
 
 def suite_csv(frame: pd.DataFrame) -> str:
     """The same as CSV, with all digits."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in frame.itertuples(index=False):
-        writer.writerow(["" if pd.isna(value) else value for value in row])
-    return out.getvalue()
+    known = frame.astype(object).where(frame.notna(), "")
+    return csv_text(COLUMNS, known.itertuples(index=False))
 
 
 def suite_table(records: Sequence[ResultRecord], folder: Path, allow: Collection[str] = ()) -> str:

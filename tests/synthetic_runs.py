@@ -1,6 +1,8 @@
 """Small made-up records and run folders, so that boards and site are tested without a model."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +50,11 @@ def make_record(benchmark: str = "nlvr2", **changes: Any) -> ResultRecord:
 def write_run(
     folder: Path, record: ResultRecord, predictions: list[dict[str, Any]] | None = None
 ) -> Path:
-    """A run folder with record.json, predictions.jsonl and train.jsonl."""
-    record.write(folder / "record.json")
+    """A run folder with record.json, predictions.jsonl (whose hash it holds) and train.jsonl."""
     lines = "".join(json.dumps(row) + "\n" for row in predictions or [])
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    stated = {**record.predictions, "sha256": digest}
+    replace(record, predictions=stated).write(folder / "record.json")
     (folder / "predictions.jsonl").write_text(lines, encoding="utf-8")
     steps = [{"step": n, "loss": 3.0 / (n + 1), "lr": 1e-4} for n in range(0, 50, 10)]
     train = "".join(json.dumps(row) + "\n" for row in steps)

@@ -1,5 +1,6 @@
 import math
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -82,10 +83,15 @@ def test_older_benchmark_version_is_superseded_whatever_its_date():
 
 def test_limited_record_never_supersedes_or_joins_a_complete_one():
     whole = make_record(value=60.0, created="2026-01-01", path="whole")
-    part = make_record(value=99.0, created="2026-01-02", limit=8, seed=7, path="part")
+    part = make_record(value=99.0, created="2026-01-02", limit=8, path="part")
     long = long_table([whole, part], allow=("limited",))
     assert list(long.rows["value"]) == [60.0]
     assert "complete record whole" in str(long.refused[0])
+    other = replace(part, seed=7, path="other")
+    cells = over_seeds(long_table([whole, other], allow=("limited",)).rows)
+    assert dict(zip(cells["model"], cells["value"], strict=True)) == {
+        "tiny": 60.0, "tiny (limit 8)": 99.0
+    }  # fmt: skip
 
 
 def test_a_refused_record_supersedes_nothing():

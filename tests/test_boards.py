@@ -128,8 +128,21 @@ def test_a_comparison_tells_what_not_all_sides_have_and_limits(
     put(tmp_path / "b", "two", 30, suite="official")
     assert main(["compare", str(tmp_path / "a" / "runs"), str(tmp_path / "b" / "runs")]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        f"mini mine test: one: limited to {N} records", "official mine test: on 1 of 2 sides only"
-    ]  # fmt: skip
+        f"mini mine test: a/runs/one: limited to {N} records",
+        f"mini mine test: b/runs/one: limited to {N} records",
+        "official mine test: on 1 of 2 sides only",
+    ]
+
+
+def test_a_comparison_tells_of_a_side_that_holds_several_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("a", "b"):
+        put(tmp_path / side, "one", 30)
+    put(tmp_path / "b", "two", 9, split="test", suite="official", model={"source_sha256": "random"})
+    assert main(["compare", str(tmp_path / "a" / "runs"), str(tmp_path / "b" / "runs")]) == 0
+    said = capsys.readouterr().err
+    assert "one side holds several models, tiny and tiny (random weights): b/runs/one, two" in said
 
 
 def test_a_run_that_is_not_there_is_named_before_others_are_opened(

@@ -132,16 +132,19 @@ def test_values_on_a_board_lead_to_their_run_or_to_all_seeds(tmp_path, site):
     assert f'<a href="run-{run.name}.html">' in text
 
 
-def test_two_runs_of_one_name_are_refused(tmp_path):
+def test_two_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
     runs = [make_run(task, tmp_path, n=3, name="same") for task in ("answering", "grounding")]
-    paths = [str(tmp_path / name / "record.json") for name in ("a", "b")]
+    paths = [str(tmp_path / name / "record.json") for name in ("a/same", "b/same")]
     runs = [
         dataclasses.replace(run, record=dataclasses.replace(run.record, path=path))
         for run, path in zip(runs, paths, strict=True)
     ]
-    with pytest.raises(RecordError, match="two runs are called 'same'") as error:
-        build_site(runs, tmp_path / "out")
-    assert all(path in str(error.value) for path in paths)
+    build_site(runs, tmp_path / "out")
+    pages = sorted(path.name for path in (tmp_path / "out").glob("run-*.html"))
+    assert pages == ["run-a_same.html", "run-b_same.html"]
+    text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert ">a/same</a>" in text
+    assert ">b/same</a>" in text
 
 
 def test_refused_and_marked_records_are_told(tmp_path):

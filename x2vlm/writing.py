@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -15,3 +17,8 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values as indented JSON. ValueError for numbers that are not finite."""
+    write_atomically(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

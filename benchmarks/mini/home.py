@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.metrics.stats import Measure
-from benchmarks.mini.suite import WRITERS, write_world
+from benchmarks.mini.suite import WRITERS, code_hash, read_manifest, write_world
 from benchmarks.plan import Plan
+from x2vlm.cache import cache_folder
 from x2vlm.errors import DataError
 
 CHANCE: Mapping[str, Mapping[str, float]] = {
@@ -37,22 +37,27 @@ its attributes and answers fewer. Of questions: always the most frequent answer
 def mini_root(*, corpus: bool = False) -> Path:
     """The folder of the embedded world, written on first use (about a minute).
 
-    corpus: with the pre-training shards, which take three minutes more. It lies below
-    $X2VLM_CACHE, else $XDG_CACHE_HOME/x2vlm, else ~/.cache/x2vlm.
+    corpus: with the pre-training shards, which take three minutes more.
     """
-    cache = os.environ.get("X2VLM_CACHE") or (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "x2vlm"
-    )
-    root = Path(cache) / "mini-world"
+    root = cache_folder() / "mini-world"
     parts = [part for part in WRITERS if corpus or part != "pretrain"]
     write_world(root, parts=parts, say=partial(print, file=sys.stderr, flush=True))
     return root
 
 
-def data_root(plan: Plan) -> Path:
-    """The user's data folder, or the embedded world, written on first use."""
+def data_root(plan: Plan, *, write: bool = True) -> Path:
+    """The user's data folder, or the embedded world, written on first use.
+
+    write: DataError instead when the embedded world is not here, or is that of other code.
+    """
     if not plan.data.root:
-        return mini_root()
+        if write:
+            return mini_root()
+        root = cache_folder() / "mini-world"
+        there = read_manifest(root)
+        if there is None or there.code != code_hash():
+            raise DataError("the embedded world is not here", source=str(root))
+        return root
     root = Path(plan.data.root)
     if not root.is_dir():
         raise DataError(

@@ -105,6 +105,7 @@ class AblationPlan(Settings):
         return Job(f"{benchmark} {variant}, seed {seed}", (
             "run", f"experiment={PREFIX}{benchmark}", f"seed={seed}", f"out={self.folder}",
             f"name={name}", f"checkpoint={self.folder / f'{_slug(variant)}-s{seed}.safetensors'}",
+            "model.seeded=true",
             f"model.pretraining='{ABLATION} {variant}'", f"device={self.device}", *steps,
             *self.variants[variant].run, *self.common,
         ), self.folder / name / "console.txt")  # fmt: skip

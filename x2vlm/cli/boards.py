@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ from leaderboards.aggregate import FLAGS, flags_of, long_table, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
 from leaderboards.export import FORMATS
 from leaderboards.published import STATES, published_rows
+from leaderboards.row_names import names_of
 from x2vlm.cli.words import listed, split_words, take, whole
 from x2vlm.errors import ConfigError, RecordError, unknown
 
 if TYPE_CHECKING:
+    from benchmarks.record import ResultRecord
     from leaderboards.runs import Run
 
 
@@ -26,7 +29,7 @@ def board(words: Sequence[str]) -> int:
     if kind not in FORMATS:
         raise ConfigError(unknown("format", kind, FORMATS))
     allow = _allowed(settings)
-    records = read_records(_folders(plain))
+    records = _checked(_folders(plain))
     tables = boards_of(records, allow, published_rows(_states(settings)))
     if "board" in settings:
         wanted = get_board(settings["board"])
@@ -42,6 +45,19 @@ def board(words: Sequence[str]) -> int:
         for refusal in long_table(records, allow).refused:
             print(refusal, file=sys.stderr)
     return 0
+
+
+def _checked(folders: Sequence[Path]) -> list[ResultRecord]:
+    """Records held against their predictions, where these and the data are on this machine."""
+    from benchmarks.mini.home import data_root
+    from leaderboards.runs import recomputed
+
+    records, unknown = recomputed(read_records(folders), partial(data_root, write=False))
+    for line in unknown[:3]:
+        print(f"not recomputed here: {line}", file=sys.stderr)
+    if len(unknown) > 3:
+        print(f"not recomputed here: {len(unknown)} records in all", file=sys.stderr)
+    return records
 
 
 def _together(texts: Sequence[str], kind: str) -> str:
@@ -83,7 +99,7 @@ def compare(words: Sequence[str]) -> int:
     from benchmarks.mini.home import data_root
     from leaderboards import compare as statistics
     from leaderboards.aggregate import find_records
-    from leaderboards.runs import compare_runs, open_run
+    from leaderboards.runs import compare_runs, open_runs, unaltered
     from x2vlm.writing import write_atomically
 
     plain, settings = split_words(words)
@@ -91,7 +107,8 @@ def compare(words: Sequence[str]) -> int:
     if len(plain) < 2:
         raise ConfigError("usage: x2vlm compare RUN RUN […]; each a run folder or a folder of runs")
     paths = [find_records([Path(word)]) for word in plain]  # all there, before any is opened
-    groups = [[open_run(path, data_root) for path in group] for group in paths]
+    runs = iter(unaltered(open_runs([path for group in paths for path in group], data_root)))
+    groups = [[next(runs) for _ in group] for group in paths]
     names = [Path(word).as_posix() for word in plain]
     for line in _left_out(groups):
         print(line, file=sys.stderr)
@@ -107,7 +124,8 @@ def compare(words: Sequence[str]) -> int:
 
 
 def _left_out(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """What a reader of a comparison must know: splits that not all sides have, limited records."""
+    """What a reader of a comparison must know: splits that not all sides have, limited records, a
+    side of several models."""
     sides: dict[str, int] = {}
     told: dict[str, None] = {}
     for group in groups:
@@ -119,6 +137,11 @@ def _left_out(groups: Sequence[Sequence[Run]]) -> list[str]:
     for where, count in sides.items():
         if count < len(groups):
             told[f"{where}: on {count} of {len(groups)} sides only"] = None
+    for group in groups:
+        models = sorted(set(names_of([run.record for run in group])))
+        if len(models) > 1:
+            runs = ", ".join(run.name for run in group)
+            told[f"one side holds several models, {' and '.join(models)}: {runs}"] = None
     return list(told)
 
 
@@ -126,14 +149,14 @@ def submit(words: Sequence[str]) -> int:
     """Write the official submission file of one run: x2vlm submit RUN [name=…] [out=DIR]."""
     from benchmarks.mini.home import data_root
     from benchmarks.submission import KINDS, write_submission
-    from leaderboards.runs import open_run
+    from leaderboards.runs import open_run, unaltered
 
     plain, settings = split_words(words)
     take(settings, "name", "out", "kind", "subset")
     if len(plain) != 1:
         raise ConfigError("usage: x2vlm submit RUN [name=…] [out=DIR] [kind=nocaps] [subset=…]")
     folder = Path(plain[0])
-    run = open_run(folder, data_root)
+    (run,) = unaltered([open_run(folder, data_root)])
     flags = {flag: why for flag, why in flags_of(run.record).items() if flag != "dirty"}
     if flags:
         raise RecordError(
@@ -154,7 +177,7 @@ def difference(folders: Sequence[Path]) -> int:
     """Print the numbers of runs beside those of the paper."""
     from leaderboards.difference import differences_of, to_markdown
 
-    records = read_records(folders)
+    records = _checked(folders)
     found = differences_of(boards_of(records, FLAGS))
     if found:
         print(to_markdown(found))
@@ -188,11 +211,11 @@ def write_site(
     """The site of all runs below `folders`, and of explanations; returns its first page."""
     from benchmarks.mini.home import data_root
     from leaderboards.aggregate import find_records
-    from leaderboards.runs import open_run
+    from leaderboards.runs import open_runs
     from leaderboards.site import build_site
     from x2vlm.watch import plain_watch
 
-    runs = [open_run(path, data_root) for path in find_records(folders)]
+    runs = open_runs(find_records(folders), data_root)
     built = build_site(runs, out, allow=allow, states=states, gallery=gallery, progress=plain_watch)
     for media, why in list(built.unreadable.items())[:5]:
         print(f"no picture: {media}: {why}", file=sys.stderr)
@@ -206,13 +229,13 @@ def export(words: Sequence[str]) -> int:
     from benchmarks.mini.home import data_root
     from leaderboards.aggregate import find_records
     from leaderboards.exchange import model_index, write_harness
-    from leaderboards.runs import open_run
+    from leaderboards.runs import open_runs, unaltered
     from x2vlm.writing import write_atomically
 
     plain, settings = split_words(words)
     take(settings, "out", "name", "allow")
     out = Path(settings.get("out", "export"))
-    runs = [open_run(path, data_root) for path in find_records(_folders(plain))]
+    runs = unaltered(open_runs(find_records(_folders(plain)), data_root))
     write_harness(runs, out)
     records, name = [run.record for run in runs], settings.get("name", "x2vlm")
     text, refused = model_index(records, name, _allowed(settings))

@@ -251,7 +251,7 @@ def reproduce(words: list[str]) -> int:
     if first.plan.trains:
         weights = first.folder / "model.safetensors"
         settings += [f"checkpoint={weights}", "model.random=false"]
-        settings += [f"protocol=evaluate:{first.plan.told_protocol}"]
+        settings += [f"protocol=evaluate:{first.plan.told_protocol}", "model.seeded=true"]
     published = {n.split for n in numbers() if n.benchmark == first.benchmark.name and n.ours}
     published.discard(first.plan.test_split())
     splits = [n for n, split in first.benchmark.splits.items() if split.scored and n in published]

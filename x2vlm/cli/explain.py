@@ -80,7 +80,7 @@ def write_studies(
 ) -> Iterator[tuple[Path, Explanation]]:
     """Explain every question below `out`, a folder each. named: the model, for people."""
     from leaderboards.gallery import write_study
-    from leaderboards.sample_data import slug
+    from leaderboards.runs import slug
     from x2vlm.data.decode import open_oriented
     from x2vlm.data.orientation import upright_box, upright_size
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,6 +20,7 @@ from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.errors import ConfigError
 from x2vlm.model.x2vlm import X2VLM
+from x2vlm.provenance import revision
 from x2vlm.tasks.base import Task
 from x2vlm.train import state
 from x2vlm.train.shard import Shards
@@ -136,7 +136,7 @@ class Session:
             "seconds": self.seconds,
             "config": self.config.to_dict(),
             "about": self._about,
-            "revision": revision(),
+            "revision": revision()["commit"] or "unknown",
             "torch": str(torch.__version__),
         }
         with self.whole():
@@ -254,15 +254,3 @@ def swap(one: nn.Module, other: nn.Module) -> None:
 def write_weights(model: nn.Module, path: Path) -> None:
     """Safetensors of every tensor, those that are shared once."""
     save_model(model, str(path))
-
-
-def revision() -> str:
-    """Commit of the code that runs, or "unknown" outside a checkout."""
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or "unknown"
