@@ -134,15 +134,20 @@ def load_plain(data: bytes, path: Path) -> Any:
         ) from error
 
 
-def _plain(value: Any) -> Any:
-    """The value with lists in place of numpy's arrays."""
+def _plain(value: Any, seen: dict[int, Any] | None = None) -> Any:
+    """The value with lists in place of numpy's arrays; ValueError for what is not a plain value."""
+    seen = {} if seen is None else seen
     if isinstance(value, _Array):
         value = value.rows
     if isinstance(value, (dict, list)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in list(items):
-            if isinstance(item, (dict, list, tuple, _Array)):
-                value[key] = _plain(item)
+        if id(value) not in seen:  # a pickle may hold one list in many places
+            seen[id(value)] = value
+            for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
+                value[key] = _plain(item, seen)
     elif isinstance(value, tuple):
-        return tuple(map(_plain, value))
+        if id(value) not in seen:
+            seen[id(value)] = tuple(_plain(item, seen) for item in value)
+        return seen[id(value)]
+    elif not isinstance(value, (str, bytes, int, float, set, frozenset, type(None))):
+        raise ValueError(f"it holds a {type(value).__name__.strip('_')}")
     return value

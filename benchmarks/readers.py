@@ -22,6 +22,7 @@ from x2vlm.errors import DataError
 
 AGAIN = "fetch the file again, or name another one"
 _BLANK = b"\xef\xbb\xbf \t\r\n"
+_BEGUN = {"[": "one JSON array, as it begins", "{": "a JSON object, as it begins"}
 _STAND_INS = {
     b"version https://git-lfs": "the pointer of Git LFS (git lfs pull fetches what it stands for)",
     b"<!doctype html": "an HTML page",
@@ -141,13 +142,14 @@ def _parse(text: str, path: Path, line: int | None = None) -> Any:
         what = f"is no JSON that can be read ({error})"
         if isinstance(error, json.JSONDecodeError):
             short = error.pos >= len(text.rstrip()) - 1
+            short |= line is None and error.msg.startswith("Unterminated string")
             cut = " at its end: the file is cut short" if short else ""
             place = f"line {line or error.lineno} column {error.colno}"
             what = f"is no JSON{cut} ({error.msg}, {place})"
         raise DataError(
             what,
             source=str(path) if line is None else f"{path}:{line}",
-            expected="JSON in UTF-8",
+            expected=f"{_BEGUN.get(text.lstrip()[:1], 'JSON')} in UTF-8",
             fix=AGAIN,
         ) from error
 

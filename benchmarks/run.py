@@ -93,8 +93,7 @@ class Run:
         )
         files.notes += bounds(self.benchmark, split, records, self.model.options)
         if self.plan.suite == "official" and self.plan.data.limit is None:
-            for note in check_facts(self.benchmark, split, records, files):
-                files.note(note)
+            files.notes += check_facts(self.benchmark, split, records, files)
         return records, files
 
     def check(self) -> None:
