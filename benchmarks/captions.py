@@ -143,7 +143,8 @@ def _merged(files: Files, rows: list[Row], empty: bool) -> list[Row]:
         try:
             found = merged.setdefault(_image_name(row), (row, []))
             texts = _texts(row, empty)
-            found[1].extend(t if empty else check_caption(t, row.source) for t in texts)
+            kept = empty or files.bare == "keep"
+            found[1].extend(t if kept else check_caption(t, row.source) for t in texts)
         except DataError as error:
             files.skip(error)
     return [

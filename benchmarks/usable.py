@@ -23,6 +23,7 @@ def read_usable(benchmark: Benchmark, files: Files, split: str, language: str) -
     A record whose text has no word after cleaning, or that has no answer to train on, is a bad row
     (`Files.skip`). Texts that are officially kept all the same are counted in a note.
     """
+    files.bare = benchmark.options.get("bare", "refuse")
     cleaned = _cleaning(benchmark.task, benchmark.options)
     trains = benchmark.task == "answering" and benchmark.split(split).role == "train"
     kept: dict[str, int] = {}
