@@ -9,12 +9,28 @@ from benchmarks.rows import Row
 from x2vlm.data.cleaning import clean_question, has_word
 
 IMAGE = (
-    "image_path", "img_path", "img", "file_name", "filename", "image_name", "image_file",
-    "image_filename", "img_name", "path",
-)  # fmt: skip
+    "image_path",
+    "img_path",
+    "img",
+    "file_name",
+    "filename",
+    "image_name",
+    "image_file",
+    "image_filename",
+    "img_name",
+    "path",
+)
 CAPTION = (
-    "captions", "text", "texts", "sentence", "sentences", "comment", "description", "title", "sent",
-)  # fmt: skip
+    "captions",
+    "text",
+    "texts",
+    "sentence",
+    "sentences",
+    "comment",
+    "description",
+    "title",
+    "sent",
+)
 ALIASES: Mapping[str, Sequence[str]] = {
     "image": IMAGE,
     "caption": CAPTION,
@@ -22,11 +38,19 @@ ALIASES: Mapping[str, Sequence[str]] = {
     "answer": ("gt_answer", "ground_truth", "multiple_choice_answer", "label", "target"),
     "label": ("answer", "class", "class_name", "category", "gt_label", "target"),
     "text": (
-        "phrase", "sentence", "sent", "caption", "expression", "question", "statement",
-        "hypothesis", "query", "referring_expression",
+        "phrase",
+        "sentence",
+        "sent",
+        "caption",
+        "expression",
+        "question",
+        "statement",
+        "hypothesis",
+        "query",
+        "referring_expression",
     ),
     "box": ("bbox", "bounding_box", "gt_bbox", "gt_box"),
-}  # fmt: skip
+}
 """our field -> other names of it, the likelier first"""
 
 

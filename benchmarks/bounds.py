@@ -47,8 +47,11 @@ def shared_texts(records: Sequence[Record], options: Mapping[str, Any]) -> str:
     shared = [text for text, of in owners.items() if len(of) > 1]
     if not shared:
         return ""
-    best = [1 + min(owners[text].total() - owners[text][record.id] for text in texts)
-            for record, texts in zip(records, seen, strict=True) if texts]  # fmt: skip
+    best = [
+        1 + min(owners[text].total() - owners[text][record.id] for text in texts)
+        for record, texts in zip(records, seen, strict=True)
+        if texts
+    ]
     queries = sum(of.total() for of in owners.values())
     reach = {f"text_r{k}": sum(place <= k for place in best) / len(best) for k in KS}
     for k in KS:
@@ -63,8 +66,10 @@ def shared_texts(records: Sequence[Record], options: Mapping[str, Any]) -> str:
 
 
 def _as_seen(record: Record, options: Mapping[str, Any]) -> list[str]:
-    return [" ".join(clean_question(text).split()[: options.get("max_words", 30)])
-            for text in record.texts]  # fmt: skip
+    return [
+        " ".join(clean_question(text).split()[: options.get("max_words", 30)])
+        for text in record.texts
+    ]
 
 
 def _unanswerable(

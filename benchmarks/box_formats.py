@@ -142,14 +142,17 @@ def check_file(found: Sequence[Located], stated: BoxFormat, pixels: Pixels, sour
     )
     guess = likely(found, stated)
     other: Pixels = "stored" if pixels == "upright" else "upright"
-    if not tiny and all(stated.fits(one.numbers, image_size(one.media, other) or one.size)
-                        for one in found):  # fmt: skip
+    if not tiny and all(
+        stated.fits(one.numbers, image_size(one.media, other) or one.size) for one in found
+    ):
         guess = f"box_pixels={other}"
     if guess:
         raise DataError(
             f"{what}: they cannot be {stated}",
-            source=source, expected=stated.words, fix=f"they fit {guess}: say so, or correct them",
-        )  # fmt: skip
+            source=source,
+            expected=stated.words,
+            fix=f"they fit {guess}: say so, or correct them",
+        )
 
 
 def box_in_pixels(one: Located, name: str, stated: BoxFormat) -> list[float]:

@@ -63,9 +63,14 @@ def read_mdetr(
         target = {"box": row.box("bbox", size), "size": size}
         group = phrase.id("original_id") if phrase.has("original_id") else phrase.text("file_name")
         return Record(
-            phrase.id("id"), (images(coco_name(phrase.text("file_name"))),),
-            (phrase.text("caption"),), target, language, group=group, source=row.source,
-        )  # fmt: skip
+            phrase.id("id"),
+            (images(coco_name(phrase.text("file_name"))),),
+            (phrase.text("caption"),),
+            target,
+            language,
+            group=group,
+            source=row.source,
+        )
 
     return each(files, boxes, make)
 
@@ -104,9 +109,14 @@ def read_rec(
             target["pixels"] = "upright"
         id_ = row.id("id") if row.has("id") else row.source.rpartition(":")[2]
         return Record(
-            id_, (one.media,), (row.text("text"),), target, language,
-            group=PurePosixPath(one.media.path).stem, source=row.source,
-        )  # fmt: skip
+            id_,
+            (one.media,),
+            (row.text("text"),),
+            target,
+            language,
+            group=PurePosixPath(one.media.path).stem,
+            source=row.source,
+        )
 
     return each(files, [one.row for one in located], make)
 

@@ -53,9 +53,10 @@ def load_records(
         first = files.skipped[0]
         raise DataError(
             f"none of its {len(files.skipped)} rows can be used, first: {first['reason']}",
-            source=first["source"], expected=f"rows of {benchmark.name} {split}",
+            source=first["source"],
+            expected=f"rows of {benchmark.name} {split}",
             fix="correct them, or name the right file: file.ROLE=PATH",
-        )  # fmt: skip
+        )
     if not found:
         raise DataError(
             f"{benchmark.name}: split {split!r} is empty", source=str(files.root),

@@ -64,6 +64,9 @@ class Wanted:
         """A fresh view of the data folder for a benchmark, as a run makes it."""
         layout = {**self.layout.get(get(name).name, {}), **self.layout.get(name, {})}
         return Files(
-            root, {**layout, **self.given}, on_error or self.on_error,
-            box_format=self.box_format, box_pixels=self.box_pixels,
-        )  # fmt: skip
+            root,
+            {**layout, **self.given},
+            on_error or self.on_error,
+            box_format=self.box_format,
+            box_pixels=self.box_pixels,
+        )

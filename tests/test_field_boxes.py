@@ -40,8 +40,10 @@ def boxes(folder: Path, size: tuple[int, int], **row: Any) -> Path:
     """A test file of eight pictures that differ in the EXIF orientation alone."""
     for n in ORIENTATIONS:
         turned_picture(folder / f"{n}.png", n, size)
-    rows = [{"id": str(n), "image": f"{n}.png", "text": "red", "box": list(STORED), **row}
-            for n in ORIENTATIONS]  # fmt: skip
+    rows = [
+        {"id": str(n), "image": f"{n}.png", "text": "red", "box": list(STORED), **row}
+        for n in ORIENTATIONS
+    ]
     put(folder, "test.jsonl", lines(rows))
     return folder
 
@@ -66,8 +68,10 @@ def test_every_orientation_is_read_in_one_convention(
 ) -> None:
     boxes(tmp_path, size)
     if pixels == "upright":
-        rows = [{"id": str(n), "image": f"{n}.png", "text": "red",
-                 "box": upright_box(STORED, size, n)} for n in ORIENTATIONS]  # fmt: skip
+        rows = [
+            {"id": str(n), "image": f"{n}.png", "text": "red", "box": upright_box(STORED, size, n)}
+            for n in ORIENTATIONS
+        ]
         put(tmp_path, "test.jsonl", lines(rows))
     found, _ = read("own_boxes:x", tmp_path, box_pixels=pixels)
     assert len(found) == 8
@@ -134,22 +138,33 @@ def test_an_annotation_of_the_upright_size_alone_is_of_the_upright_picture() -> 
 def test_every_format_means_the_same_box(stated: BoxFormat, tmp_path: Path) -> None:
     width, height = 100, 40
     x, y, w, h = STORED
-    shapes = {"xywh": (x, y, w, h), "xyxy": (x, y, x + w, y + h),
-              "cxcywh": (x + w / 2, y + h / 2, w, h)}  # fmt: skip
+    shapes = {
+        "xywh": (x, y, w, h),
+        "xyxy": (x, y, x + w, y + h),
+        "cxcywh": (x + w / 2, y + h / 2, w, h),
+    }
     whole = UNITS[stated.unit]
     sides = (width, height, width, height)
-    numbers = [v * whole / side if whole else v
-               for v, side in zip(shapes[stated.shape], sides, strict=True)]  # fmt: skip
+    numbers = [
+        v * whole / side if whole else v
+        for v, side in zip(shapes[stated.shape], sides, strict=True)
+    ]
     boxes(tmp_path, (width, height), box=numbers)
     found, _ = read("own_boxes:x", tmp_path, box_format=str(stated))
     assert [record.target["box"] for record in found] == [pytest.approx(STORED)] * 8
     assert box_format(str(stated)) == stated
 
 
-@pytest.mark.parametrize(("text", "stated"), [
-    ("corners", "xyxy"), ("fractions", "xywh-fractions"), ("thousandths", "xywh-thousandths"),
-    ("xyxy_fractions", "xyxy-fractions"), ("thousandths-corners", "xyxy-thousandths"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("corners", "xyxy"),
+        ("fractions", "xywh-fractions"),
+        ("thousandths", "xywh-thousandths"),
+        ("xyxy_fractions", "xyxy-fractions"),
+        ("thousandths-corners", "xyxy-thousandths"),
+    ],
+)
 def test_names_of_formats(text: str, stated: str) -> None:
     assert str(box_format(text)) == stated
 
@@ -162,10 +177,11 @@ def test_other_names_are_refused(text: str) -> None:
 
 UNLIKE = [
     (a, b)
-    for a, b in itertools.permutations((*map(str, FORMATS[:2]), "xywh-fractions", "xyxy-fractions",
-                                        "xyxy-thousandths"), 2)
+    for a, b in itertools.permutations(
+        (*map(str, FORMATS[:2]), "xywh-fractions", "xyxy-fractions", "xyxy-thousandths"), 2
+    )
     if (a, b) != ("xyxy-thousandths", "xyxy")  # corners below 1000 pixels may be thousandths
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("stated", "meant"), UNLIKE)
@@ -204,8 +220,10 @@ def test_boxes_of_the_upright_picture_are_noticed_when_they_leave_the_stored_one
 
 
 def test_a_single_wrong_row_is_a_bad_row(tmp_path: Path) -> None:
-    rows = [{"id": n, "image": "0.png", "text": "it", "box": [1, 1, 9, 9 if n else 90]}
-            for n in range(20)]  # fmt: skip
+    rows = [
+        {"id": n, "image": "0.png", "text": "it", "box": [1, 1, 9, 9 if n else 90]}
+        for n in range(20)
+    ]
     put(pictures(tmp_path, 1), "test.jsonl", lines(rows))
     with pytest.raises(DataError, match=r"test\.jsonl:1: field 'box'.*"):
         read("own_boxes:x", tmp_path)

@@ -32,8 +32,10 @@ def best(texts: Sequence[str]) -> dict[str, float]:
     """R@k of a model that is right and scores equal texts equally, by the metric itself."""
     n = len(texts)
     equal_NN = np.array([[a == b for b in texts] for a in texts], dtype=float)
-    found = {f"text_r{k}": ranks_from_scores(equal_NN, [[i] for i in range(n)]).hits(k).mean()
-             for k in (1, 5, 10)}  # fmt: skip
+    found = {
+        f"text_r{k}": ranks_from_scores(equal_NN, [[i] for i in range(n)]).hits(k).mean()
+        for k in (1, 5, 10)
+    }
     # the images of one text in any order, which is the same for each of its copies
     order_NN = equal_NN + np.arange(n)[None] * 1e-6
     ranks = ranks_from_scores(order_NN, [[i] for i in range(n)])
@@ -43,8 +45,10 @@ def best(texts: Sequence[str]) -> dict[str, float]:
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_the_bound_is_what_a_perfect_model_reaches(texts: list[str]) -> None:
-    records = [retrieval_record(str(n), Media(f"{n}.png"), [text], f"f:{n}")
-               for n, text in enumerate(texts)]  # fmt: skip
+    records = [
+        retrieval_record(str(n), Media(f"{n}.png"), [text], f"f:{n}")
+        for n, text in enumerate(texts)
+    ]
     note = shared_texts(records, {})
     assert (note == "") == (len(set(texts)) == len(texts))
     for name, share in best(texts).items() if note else ():
@@ -53,8 +57,10 @@ def test_the_bound_is_what_a_perfect_model_reaches(texts: list[str]) -> None:
 
 def test_an_image_with_a_text_of_its_own_can_be_right() -> None:
     texts = [("a dog", "a dog in snow"), ("A dog!",), ("a cat",)]
-    records = [retrieval_record(str(n), Media(f"{n}.png"), several, f"f:{n}")
-               for n, several in enumerate(texts)]  # fmt: skip
+    records = [
+        retrieval_record(str(n), Media(f"{n}.png"), several, f"f:{n}")
+        for n, several in enumerate(texts)
+    ]
     note = shared_texts(records, {})
     assert "2 of 4 texts" in note  # equal as the model sees them: cleaned
     assert "text_r1 66.7" in note
@@ -63,16 +69,21 @@ def test_an_image_with_a_text_of_its_own_can_be_right() -> None:
     assert "2 of 5 texts" in shared_texts([*records, *other], {})  # languages are ranked apart
 
 
-@pytest.mark.parametrize(("form", "answers", "note"), [
-    ("own_answering", ["boat", "Ship", "hill"], "1 of 3 questions have an answer among the 2"),
-    ("own_vqa", ["boat", "Ship", "hill"], "2 of 3 questions have an answer among the 2"),
-    ("own_answering", ["boat", "ship"], ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("form", "answers", "note"),
+    [
+        ("own_answering", ["boat", "Ship", "hill"], "1 of 3 questions have an answer among the 2"),
+        ("own_vqa", ["boat", "Ship", "hill"], "2 of 3 questions have an answer among the 2"),
+        ("own_answering", ["boat", "ship"], ""),
+    ],
+)
 def test_answers_outside_the_list_bound_the_accuracy(
     form: str, answers: list[str], note: str
 ) -> None:
-    records = [Record(str(n), (), ("what?",), {"answers": [a], "annotators": [a]})
-               for n, a in enumerate(answers)]  # fmt: skip
+    records = [
+        Record(str(n), (), ("what?",), {"answers": [a], "annotators": [a]})
+        for n, a in enumerate(answers)
+    ]
     found = bounds(get(form), "test", records, {"candidates": ("boat", "ship")})
     assert [note in one for one in found] == [True] * bool(note)
     told = coverage(get(form), records, {"candidates": ("boat",)})
@@ -161,11 +172,18 @@ def test_verify_and_status_take_what_a_run_takes(
     assert (status, "no file for 'train'" in out) == (1, True)
 
 
-@pytest.mark.parametrize(("word", "what"), [
-    ("split=tset", "did you mean 'test'"), ("languages=xx", "language of x"),
-    ("on_error=no", "on_error is raise or skip"), ("limit=0", "limit"),
-    ("box_format=z", "box_format"), ("box_pixels=z", "box_pixels"), ("lmit=3", "did you mean 'limit'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("word", "what"),
+    [
+        ("split=tset", "did you mean 'test'"),
+        ("languages=xx", "language of x"),
+        ("on_error=no", "on_error is raise or skip"),
+        ("limit=0", "limit"),
+        ("box_format=z", "box_format"),
+        ("box_pixels=z", "box_pixels"),
+        ("lmit=3", "did you mean 'limit'"),
+    ],
+)
 def test_what_verify_cannot_use_is_refused(
     word: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,13 +21,29 @@ SIZE = {"width": 427, "height": 640}
 def mdetr(count: int = 2, **image: Any) -> dict[str, Any]:
     """MDETR's file of `count` phrases."""
     return {
-        "images": [{"file_name": NAME, **SIZE, "id": 7 + n, "caption": f"lady {n}",
-                    "original_id": 581857, "dataset_name": "refcoco", **image}
-                   for n in range(count)],
-        "annotations": [{"image_id": 7 + n, "id": 70 + n, "bbox": [100, 100, 50, 60],
-                         "tokens_positive": [[0, 4]]} for n in range(count)],
+        "images": [
+            {
+                "file_name": NAME,
+                **SIZE,
+                "id": 7 + n,
+                "caption": f"lady {n}",
+                "original_id": 581857,
+                "dataset_name": "refcoco",
+                **image,
+            }
+            for n in range(count)
+        ],
+        "annotations": [
+            {
+                "image_id": 7 + n,
+                "id": 70 + n,
+                "bbox": [100, 100, 50, 60],
+                "tokens_positive": [[0, 4]],
+            }
+            for n in range(count)
+        ],
         "categories": [],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("indent", [None, 1])
@@ -35,8 +51,9 @@ def test_mdetr(indent: int | None, tmp_path: Path) -> None:
     put(tmp_path, "refcoco/finetune_refcoco_val.json", json.dumps(mdetr(), indent=indent))
     found, files = read("refcoco", tmp_path, "val")
     assert [(r.id, r.texts, r.target["box"]) for r in found] == [
-        ("7", ("lady 0",), [100, 100, 50, 60]), ("8", ("lady 1",), [100, 100, 50, 60]),
-    ]  # fmt: skip
+        ("7", ("lady 0",), [100, 100, 50, 60]),
+        ("8", ("lady 1",), [100, 100, 50, 60]),
+    ]
     assert found[0].images[0].path.endswith(f"train2014/{NAME}")
     assert any("MDETR" in note for note in files.notes)
     put(tmp_path, "refcoco/finetune_refcoco_val.json", json.dumps(mdetr(dataset_name="refcoco+")))
@@ -82,31 +99,52 @@ def test_rec_rows(row: dict[str, Any], array: bool, tmp_path: Path) -> None:
 def refs(split: str = "val") -> list[dict[str, Any]]:
     """References as pandas leaves them: numpy's numbers, arrays and texts."""
     sentence = {"sent_id": np.int64(1), "sent": np.str_("a lady"), "raw": "a lady"}
-    return [{"ref_id": np.int32(3), "ann_id": np.uint8(5), "image_id": np.int64(7),
-             "split": split, "sentences": [sentence], "sent_ids": np.array([1, 2])}]  # fmt: skip
+    return [
+        {
+            "ref_id": np.int32(3),
+            "ann_id": np.uint8(5),
+            "image_id": np.int64(7),
+            "split": split,
+            "sentences": [sentence],
+            "sent_ids": np.array([1, 2]),
+        }
+    ]
 
 
 @pytest.mark.parametrize("protocol", range(1, 6))
 def test_numbers_of_numpy_are_plain_numbers(protocol: int, tmp_path: Path) -> None:
     values = {
         "scalars": [np.int64(-3), np.uint16(7), np.float32(0.5), np.bool_(True), np.str_("ä")],
-        "arrays": [np.arange(6).reshape(2, 3), np.array(["a", "bc"]), np.array([1.5], ">f8"),
-                   np.asfortranarray(np.arange(4).reshape(2, 2)),
-                   np.array([{"a": 1}, None], dtype=object), np.array(4)],
+        "arrays": [
+            np.arange(6).reshape(2, 3),
+            np.array(["a", "bc"]),
+            np.array([1.5], ">f8"),
+            np.asfortranarray(np.arange(4).reshape(2, 2)),
+            np.array([{"a": 1}, None], dtype=object),
+            np.array(4),
+        ],
         "bytes": b"\x00\xff",
-    }  # fmt: skip
+    }
     path = tmp_path / "refs.p"
     path.write_bytes(pickle.dumps(values, protocol=protocol))
     found = read_pickle(path)
     assert found["scalars"] == [-3, 7, 0.5, True, "ä"]
     assert {type(value) for value in found["scalars"]} == {int, float, bool, str}
-    assert found["arrays"] == [[[0, 1, 2], [3, 4, 5]], ["a", "bc"], [1.5], [[0, 1], [2, 3]],
-                               [{"a": 1}, None], 4]  # fmt: skip
+    assert found["arrays"] == [
+        [[0, 1, 2], [3, 4, 5]],
+        ["a", "bc"],
+        [1.5],
+        [[0, 1], [2, 3]],
+        [{"a": 1}, None],
+        4,
+    ]
     assert found["bytes"] == b"\x00\xff"
 
 
-@pytest.mark.parametrize("value", [np.datetime64("2020-01-01"), np.ma.array([1]), np.dtype("i8"),
-                                   np.random.default_rng(0)])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [np.datetime64("2020-01-01"), np.ma.array([1]), np.dtype("i8"), np.random.default_rng(0)],
+)
 def test_other_values_of_numpy_are_refused(value: Any, tmp_path: Path) -> None:
     path = tmp_path / "refs.p"
     path.write_bytes(pickle.dumps({"a": value}))
@@ -116,8 +154,10 @@ def test_other_values_of_numpy_are_refused(value: Any, tmp_path: Path) -> None:
 
 def test_references_with_numbers_of_numpy(tmp_path: Path) -> None:
     folder = tmp_path / "refcocog"
-    instances = {"images": [{"id": 7, "file_name": NAME, **SIZE}],
-                 "annotations": [{"id": 5, "image_id": 7, "bbox": [1, 2, 3, 4]}]}  # fmt: skip
+    instances = {
+        "images": [{"id": 7, "file_name": NAME, **SIZE}],
+        "annotations": [{"id": 5, "image_id": 7, "bbox": [1, 2, 3, 4]}],
+    }
     put(folder, "instances.json", json.dumps(instances))
     put(folder, "refs(google).p", pickle.dumps(refs(), protocol=2))
     with pytest.raises(DataError, match=r"refs\(google\)\.p is another split.*umd"):

@@ -22,7 +22,8 @@ CARRIERS = {
     "lines named csv": ("test.csv", lines(ROWS)),
     "array named csv": ("test.csv", ARRAY),
     "object of objects named jsonl": (
-        "test.jsonl", json.dumps({str(n): row for n, row in enumerate(ROWS)}, indent=1),
+        "test.jsonl",
+        json.dumps({str(n): row for n, row in enumerate(ROWS)}, indent=1),
     ),
     "byte order mark": ("test.jsonl", "\ufeff" + lines(ROWS)),
     "UTF-16 lines": ("test.jsonl", lines(ROWS).encode("utf-16")),
@@ -35,9 +36,10 @@ CARRIERS = {
     "windows table": ("test.csv", table(ROWS, ";").replace("\n", "\r\n")),
     "hub folder of the split": ("test/metadata.jsonl", lines(ROWS)),
     "hub folder of all": (
-        "metadata.csv", table([{**row, "split": "test"} for row in ROWS], ","),
+        "metadata.csv",
+        table([{**row, "split": "test"} for row in ROWS], ","),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -181,8 +183,10 @@ def test_a_text_without_a_word_is_a_bad_row_before_anything_is_trained(
 def test_wit_keeps_captions_without_a_word_as_the_official_code_does(
     text: str, tmp_path: Path
 ) -> None:
-    rows = [{"wit_id": n, "image_url": f"http://x/{n}.png", "caption_reference_description": t}
-            for n, t in enumerate(("a lake", text, "", None))]  # fmt: skip
+    rows = [
+        {"wit_id": n, "image_url": f"http://x/{n}.png", "caption_reference_description": t}
+        for n, t in enumerate(("a lake", text, "", None))
+    ]
     put(tmp_path, "wit/test_en.jsonl", lines(rows))
     found, files = read("wit", tmp_path)
     assert [record.texts for record in found] == [("a lake",), (text,)]

@@ -56,15 +56,18 @@ def _annotations(files: Files, split: str) -> Path:
         return files.find(split, _names(split))
     except NoFileError as error:
         there = sorted(
-            path.name for path in files.root.glob("*")
+            path.name
+            for path in files.root.glob("*")
             if path.is_file() and path.name.split(".")[0] in SPELLINGS[split]
-        )  # fmt: skip
+        )
         if not there:
             raise
         raise NoFileError(
             f"{error.what}, but {', '.join(there)}",
-            source=error.source, expected=error.expected, fix=f"file.{split}={there[0]}",
-        ) from error  # fmt: skip
+            source=error.source,
+            expected=error.expected,
+            fix=f"file.{split}={there[0]}",
+        ) from error
 
 
 def _names(split: str) -> list[str]:
@@ -86,8 +89,10 @@ def _of_folder(files: Files, path: Path, rows: list[Row]) -> list[Row]:
         name = row.values.get("image") or row.values.get("file_name")
         return of.get(str(name).split("/", 1)[0], "train")
 
-    return [row if row.has("split") else Row({**row.values, "split": part(row)}, row.source)
-            for row in rows]  # fmt: skip
+    return [
+        row if row.has("split") else Row({**row.values, "split": part(row)}, row.source)
+        for row in rows
+    ]
 
 
 def _places(files: Files, split: str) -> Callable[[str], Media]:

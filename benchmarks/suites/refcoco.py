@@ -47,8 +47,10 @@ def read(name: str, files: Files, split: str, language: str) -> Iterator[Record]
     if tables is not None:
         raise DataError(
             "has COCO's layout (images, annotations) without phrases",
-            source=str(path), expected=LAYOUTS, fix=f"name another file: file.{split}=PATH",
-        )  # fmt: skip
+            source=str(path),
+            expected=LAYOUTS,
+            fix=f"name another file: file.{split}=PATH",
+        )
     rows = read_rows(files, path)
     if are_rec(rows):
         return read_rec(files, path, rows, images, language)
@@ -66,14 +68,19 @@ def _annotations(name: str, files: Files, split: str) -> Path:
     try:
         path = files.find(role, _names(name, split))
     except NoFileError as error:
-        others = [place for folder in _folders(name)
-                  for place in sorted((files.root / folder).glob("refs(*).p"))]  # fmt: skip
+        others = [
+            place
+            for folder in _folders(name)
+            for place in sorted((files.root / folder).glob("refs(*).p"))
+        ]
         if not others:
             raise
         raise NoFileError(
             f"{error.what}; {others[0].name} is another split, papers and this benchmark use {by}",
-            source=error.source, expected=error.expected, fix=error.fix,
-        ) from error  # fmt: skip
+            source=error.source,
+            expected=error.expected,
+            fix=error.fix,
+        ) from error
     other = re.fullmatch(r"refs\((\w+)\)\.p", path.name)
     if other and other[1] != by:
         raise DataError(

@@ -91,11 +91,18 @@ def _chosen(settings: Settings) -> tuple[tuple[str, ...], Wanted]:
     if limit == 0:
         raise ConfigError("limit=0 leaves nothing to look at; limit is a number from 1")
     wanted = Wanted(
-        layout, given, settings.get("split", ""), settings.get("train_split", ""),
-        listed(settings, "languages"), listed(settings, "train_languages"), on_error(settings),
-        limit, {name: plain_value(text) for name, text in options.items()},
-        settings.get("box_format", ""), PIXELS[pixels],
-    )  # fmt: skip
+        layout,
+        given,
+        settings.get("split", ""),
+        settings.get("train_split", ""),
+        listed(settings, "languages"),
+        listed(settings, "train_languages"),
+        on_error(settings),
+        limit,
+        {name: plain_value(text) for name, text in options.items()},
+        settings.get("box_format", ""),
+        PIXELS[pixels],
+    )
     names = chosen or NAMES
     if not chosen and (given or wanted.split or wanted.train_split or wanted.languages):
         raise ConfigError("benchmark=NAME is missing: files, splits and languages are of one")
@@ -236,9 +243,17 @@ def _mini(settings: Settings) -> int:
 
 
 OF_RUNS = (
-    "layout", "benchmark", "split", "train_split", "languages", "train_languages", "on_error",
-    "limit", "box_format", "box_pixels",
-)  # fmt: skip
+    "layout",
+    "benchmark",
+    "split",
+    "train_split",
+    "languages",
+    "train_languages",
+    "on_error",
+    "limit",
+    "box_format",
+    "box_pixels",
+)
 """settings of `x2vlm run` that say which data is meant, besides file.ROLE and options.NAME"""
 ACTIONS: dict[str, tuple[Callable[[Settings], int], tuple[str, ...], tuple[str, ...]]] = {
     "status": (_status, ("data",), OF_RUNS),

@@ -33,10 +33,18 @@ def upright_box(box: Sequence[float], size: Sequence[int], orientation: int) -> 
     """[x, y, w, h] in stored pixels of a picture of `size` -> the same in the upright picture."""
     x, y, w, h = box
     right, low = size[0] - x - w, size[1] - y - h
-    return list({
-        1: (x, y, w, h), 2: (right, y, w, h), 3: (right, low, w, h), 4: (x, low, w, h),
-        5: (y, x, h, w), 6: (low, x, h, w), 7: (low, right, h, w), 8: (y, right, h, w),
-    }[orientation])  # fmt: skip
+    return list(
+        {
+            1: (x, y, w, h),
+            2: (right, y, w, h),
+            3: (right, low, w, h),
+            4: (x, low, w, h),
+            5: (y, x, h, w),
+            6: (low, x, h, w),
+            7: (low, right, h, w),
+            8: (y, right, h, w),
+        }[orientation]
+    )
 
 
 def stored_box(box: Sequence[float], size: Sequence[int], orientation: int) -> list[float]:
