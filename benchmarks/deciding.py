@@ -70,6 +70,7 @@ SETTINGS: Mapping[type[Any], Mapping[str, Part]] = {
         "betas": "trains",
         "eps": "trains",
         "clip": "trains",
+        "decay_head_norms": "trains",
         "warmup": "trains",
         "precision": "trains",
         "checkpoint_gradients": "nothing",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import shutil
 import tarfile
 import time
@@ -20,7 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from x2vlm import plain
+from x2vlm.data.unpacking import check_unpacked
 from x2vlm.errors import ConfigError, DataError, unknown
+from x2vlm.plain import TEXT, Kind, listed, mapped, optional, shaped, whole
 
 TABLE = Path(__file__).with_name("suites") / "downloads.json"
 CHUNK = 1 << 20
@@ -41,6 +43,29 @@ class Item:
     strip: int = 0
 
 
+BELOW = Kind(
+    "a path below the data folder",
+    lambda value: (
+        isinstance(value, str)
+        and not PurePosixPath(value).is_absolute()
+        and ".." not in PurePosixPath(value).parts
+    ),
+)
+ADDRESS = Kind(
+    "an address with http:// or https://",
+    lambda value: isinstance(value, str) and value.startswith(("http://", "https://")),
+)
+ITEMS = mapped(
+    listed(
+        shaped(
+            {"url": ADDRESS, "path": BELOW},
+            {"sha256": TEXT, "size": optional(whole(0)), "unpack": BELOW, "strip": whole(0)},
+        )
+    )
+)
+"""What a table of downloads holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """state: "there" (nothing to do), "fetched", "resumed" or "planned" (dry run)."""
@@ -53,13 +78,11 @@ class Outcome:
 def table(path: Path = TABLE) -> dict[str, tuple[Item, ...]]:
     """Benchmark (or "coco_images") -> what can be fetched for it; ConfigError for no such table."""
     try:
-        value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: tuple(Item(**item) for item in items)
-            for name, items in value.items()
-            if name != "about"
-        }
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        value = plain.read(path, ConfigError)
+        value.pop("about", None)
+        plain.conform(value, ITEMS, str(path), ConfigError)
+        return {name: tuple(Item(**item) for item in items) for name, items in value.items()}
+    except (ConfigError, TypeError) as error:
         raise ConfigError(
             f"table of downloads {path}: {error}\n"
             '  expected: JSON {"NAME": [{"url": …, "path": …, "sha256": …, "size": …}, …]}'
@@ -203,10 +226,12 @@ def _unpack(archive: Path, folder: Path, strip: int) -> None:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as members:
+                check_unpacked(archive, sum(member.file_size for member in members.infolist()))
                 _extract(members.infolist(), lambda m: m.filename, members.open, folder, strip)
         else:
             with tarfile.open(archive) as members:
                 files = [member for member in members if member.isfile()]
+                check_unpacked(archive, sum(member.size for member in files))
                 _extract(files, lambda m: m.name, members.extractfile, folder, strip)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise DataError(

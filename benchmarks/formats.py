@@ -75,14 +75,14 @@ def _json_rows(path: Path) -> list[Any]:
         if text.lstrip().startswith("["):
             rows: list[Any] = json.loads(text)
             return rows
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PredictionError(f"{path}: not complete JSON ({error}); fetch it again") from error
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
             if line.strip():
                 found.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PredictionError(f"{path}:{number}: not a line of JSON ({error})") from error
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
-from benchmarks.registry import OWN_NAMES, get, is_own
+from benchmarks.registry import OWN_NAMES, is_own, look_up
 from x2vlm.config import DataConfig, PredictConfig, Settings, TrainConfig
 from x2vlm.errors import ConfigError, unknown
 
@@ -155,8 +155,9 @@ class Plan(Settings):
         return "own" if is_own(self.benchmark) else "official"
 
     def value(self) -> Benchmark:
-        """The benchmark itself, with the options of this plan."""
-        benchmark = get(self.benchmark)
+        """The benchmark with the plan's options. A plan may come from a record, so code is looked
+        up, not imported: the user names it first (`benchmarks.registry.get`)."""
+        benchmark = look_up(self.benchmark)
         if not self.options:
             return benchmark
         return replace(benchmark, options={**benchmark.options, **self.options})

@@ -15,7 +15,6 @@ Kinds, by task (a row may carry more keys; these are required):
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import math
 import os
@@ -28,8 +27,10 @@ import jsonlines
 
 from benchmarks.metrics.retrieval import DIRECTIONS, Ranking, query_targets
 from benchmarks.metrics.winoground import PAIRS
+from x2vlm import plain
 from x2vlm.errors import ConfigError, PredictionError, unknown
 from x2vlm.types import Prediction, Record
+from x2vlm.writing import reported, whole
 
 Extra = Literal["raise", "ignore"]
 Key = tuple[str, str]
@@ -104,10 +105,6 @@ def check(task: str, row: Any, where: str) -> Prediction:
     return row | {"id": str(row["id"])}
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a score")
-
-
 def read(path: Path, task: str) -> list[Prediction]:
     """All of `stream`."""
     return list(stream(path, task))
@@ -127,7 +124,7 @@ def stream(path: Path, task: str) -> Iterator[Prediction]:
 
 def _rows(file: TextIO, task: str, path: Path) -> Iterator[Prediction]:
     names: dict[str, str] = {}
-    reader = jsonlines.Reader(file, loads=functools.partial(json.loads, parse_constant=_refuse))
+    reader = jsonlines.Reader(plain.lines(file), loads=plain.loads)
     number = 0
     while True:
         number += 1
@@ -154,9 +151,8 @@ def keys(row: Prediction) -> list[Key]:
 class Writer:
     """Writes predictions one by one to PATH.part, and renames it to PATH when all is done.
 
-    A run that was killed leaves PATH.part; a new Writer keeps its whole lines (`done` has their
-    ids), drops a half last one, and goes on. Use as a context manager: an exception leaves the
-    part file for the next run.
+    A new Writer keeps the whole lines of a PATH.part that a killed run left (`done` has their ids).
+    Use as a context manager: an exception leaves the part file for the next run.
     """
 
     def __init__(self, path: Path, task: str) -> None:
@@ -176,8 +172,9 @@ class Writer:
         if not self.done.isdisjoint(new):
             raise PredictionError(f"prediction {row['id']!r} was made twice; each id needs one row")
         self.done.update(new)
-        self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-        self._file.flush()
+        with reported(self.part):
+            self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -185,10 +182,13 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
         if kind is None:
-            self.part.replace(self.path)
+            with reported(self.part):
+                os.fsync(self._file.fileno())
+                self._file.close()
+                self.part.replace(self.path)
+        with contextlib.suppress(OSError):  # the reason for the exception, perhaps
+            self._file.close()
 
 
 def _drop_half_line(path: Path) -> None:
@@ -219,14 +219,10 @@ def merge(path: Path, task: str, records: Sequence[Record], shares: Sequence[Pat
         foreign = [key for key in places if key not in wanted]
         if foreign:
             raise PredictionError(f"predicted but not asked for: {_few(foreign)}")
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as out:
+        with whole(path) as beside, beside.open("wb") as out:
             for number, start in (places[key] for key in wanted if key in places):
                 files[number].seek(start)
                 out.write(files[number].readline())
-            out.flush()
-            os.fsync(out.fileno())
-    part.replace(path)
     return len(places)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,17 +11,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.mini.home import mini_root
+from benchmarks.pretrain_streams import part_of
 from benchmarks.record import hardware, json_ready, packages, sha256
+from benchmarks.record_fields import PRETRAINED
 from benchmarks.weights import device_name
-from x2vlm import distributed
+from x2vlm import distributed, plain
 from x2vlm.config import Settings, TrainConfig
-from x2vlm.data.augment import COLOUR, RandAugment
-from x2vlm.data.concepts import ImageText, ParallelText, Parser, QuestionText, RegionText, VideoText
-from x2vlm.data.image import AUGMENT, TrainTransform
-from x2vlm.data.streams import Stream
 from x2vlm.data.text import Tokenizer, load_tokenizer
-from x2vlm.errors import ConfigError
+from x2vlm.errors import ConfigError, RecordError
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.fit import fit
@@ -31,8 +27,7 @@ from x2vlm.model.towers import init_towers
 from x2vlm.model.x2vlm import X2VLM, count_parameters
 from x2vlm.provenance import revision
 from x2vlm.tasks import build_on
-from x2vlm.tasks.pretraining_data import Collate
-from x2vlm.train.mixed import MixedSource, Part
+from x2vlm.train.mixed import MixedSource
 from x2vlm.train.trainer import TrainResult, train
 from x2vlm.weights import ASSETS, find_device
 from x2vlm.writing import write_json
@@ -70,6 +65,8 @@ class StreamConfig(Settings):
     """of captions by language; None draws one"""
     max_tokens: int = 0
     """longest text of this stream; 0: the plan's"""
+    max_masks: int = 0
+    """most masked tokens of a text of this stream; 0: the plan's"""
     workers: int = 1
     max_bad: float = 0.01
     """share of unusable rows above which training stops"""
@@ -89,6 +86,8 @@ class PretrainPlan(Settings):
     max_tokens: int = 40
     mask_probability: float = 0.5
     max_masks: int = 12
+    whole_words: bool = True
+    """mask all tokens of a word together; official CCLM masks single tokens"""
     max_regions: int = 5
     """concepts of one image, its caption included"""
     crop: float = 0.2
@@ -158,7 +157,6 @@ def pretrain(plan: PretrainPlan) -> Path:
     if _made(plan, out):
         log.info("%s: pre-trained already", out)
         return out
-    device = find_device(plan.device)
     tokenizer = load_tokenizer(plan.tokenizer or ASSETS / f"{plan.model}-tokenizer.json")
     streams = plan.used_streams()
     torch.manual_seed(plan.train.seed)
@@ -167,9 +165,9 @@ def pretrain(plan: PretrainPlan) -> Path:
         localise=plan.localise, align_regions=plan.align_regions,
         weights={**{s.kind: s.weight for s in streams.values()}, **plan.loss_weights},
     )  # fmt: skip
-    task.model.to(device)
+    task.model.to(find_device(plan.device))
     source = MixedSource(
-        {key: _part(plan, row, task.model.config, tokenizer) for key, row in streams.items()},
+        {key: part_of(plan, row, task.model.config, tokenizer) for key, row in streams.items()},
         seed=plan.train.seed, micro_batch=plan.train.micro_batch or 0,
         matching_until=plan.matching_until,
     )  # fmt: skip
@@ -179,11 +177,11 @@ def pretrain(plan: PretrainPlan) -> Path:
                        about=about, log=log.info)  # fmt: skip
     finally:
         source.write_report(folder)
-    if not result.finished:
-        raise KeyboardInterrupt
-    if distributed.is_main():
+    if result.finished and distributed.is_main():
         _write(plan, task.model, tokenizer, out, result, about["init"])
     distributed.barrier()
+    if result.stop is not None:
+        raise result.stop
     return out
 
 
@@ -216,53 +214,13 @@ def first_model(plan: PretrainPlan, config: ModelConfig) -> X2VLM:
     return model
 
 
-def _part(
-    plan: PretrainPlan, stream: StreamConfig, config: ModelConfig, tokenizer: Tokenizer
-) -> Part:
-    """A stream with what reads and collates its rows."""
-    root = Path(plan.data) if plan.data else mini_root(corpus=True)
-    size = config.vision.image_size
-    transform = TrainTransform(
-        size, (plan.crop, 1.0), "careful" if plan.flip else "never",
-        augment=AUGMENT if plan.augment else None,
-    )  # fmt: skip
-    parsers: dict[str, Callable[[], Parser]] = {
-        "image": lambda: ImageText(transform, language=stream.language, root=root),
-        "video": lambda: VideoText(transform, plan.frames, language=stream.language, root=root),
-        "region": lambda: RegionText(
-            size, plan.max_regions, language=stream.language, root=root,
-            augment=RandAugment(operations=COLOUR) if plan.augment else None,
-            cropped=plan.cropped_regions, flip=plan.flip,
-        ),
-        "question": lambda: QuestionText(
-            transform, plan.frames, language=stream.language, root=root
-        ),
-        "parallel": ParallelText,
-    }  # fmt: skip
-    if stream.kind not in parsers:
-        raise ConfigError(f"no kind of stream {stream.kind!r}; kinds are {', '.join(parsers)}")
-    collate = Collate(
-        stream.kind, tokenizer, size, config.vision.patch_size,
-        stream.max_tokens or plan.max_tokens, plan.mask_probability, plan.max_masks,
-        stream.max_concepts, stream.matching, stream.align, stream.fuse,
-    )  # fmt: skip
-    shards = Stream(
-        root / stream.path, seed=plan.train.seed, rank=distributed.rank(),
-        world=distributed.world(),
-    )  # fmt: skip
-    return Part(
-        shards, parsers[stream.kind](), collate, stream.batch_size, stream.choice, stream.share,
-        stream.workers, stream.max_bad, stream.start,
-    )  # fmt: skip
-
-
 def _made(plan: PretrainPlan, out: Path) -> bool:
     """Whether `out` is the finished work of this very plan."""
     note = out.with_suffix(".json")
     if not (out.is_file() and note.is_file()):
         return False
-    made = json.loads(note.read_text(encoding="utf-8"))
-    same = _decisive(made["plan"]) == _decisive(json.loads(json.dumps(json_ready(plan))))
+    made = plain.read(note, RecordError, PRETRAINED)
+    same = _decisive(made["plan"]) == _decisive(json_ready(plan))
     return same and bool(made["sha256"] == sha256(out))
 
 
@@ -278,10 +236,13 @@ def _about(plan: PretrainPlan) -> dict[str, Any]:
     return about | {"init": sha256(Path(plan.init)) if plan.init else None}
 
 
-def _decisive(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """A plan as plain values, without what only says where it is computed."""
-    train = {name: value for name, value in plan["train"].items() if name != "shard"}
-    return {**{name: value for name, value in plan.items() if name != "device"}, "train": train}
+def _decisive(plan: Mapping[str, Any]) -> Any:
+    """A plan as plain values, without what only says where it is computed. Settings that came later
+    than the plan have their defaults, under which it was made."""
+    streams = {name: StreamConfig.from_dict(row) for name, row in plan["streams"].items()}
+    train = replace(TrainConfig.from_dict(plan["train"]), shard=False)
+    whole = {**plan, "streams": streams, "train": train, "device": ""}
+    return json_ready(PretrainPlan.from_dict(whole))
 
 
 def _write(

@@ -6,7 +6,6 @@ The carrier is told by content, gzip included. Whatever is wrong is a DataError 
 from __future__ import annotations
 
 import codecs
-import gzip
 import json
 import re
 import zlib
@@ -18,6 +17,7 @@ from benchmarks.delimited import named_cells, read_cells
 from benchmarks.files import Files
 from benchmarks.plain_pickle import load_plain
 from benchmarks.rows import Row
+from x2vlm.data.unpacking import check_parquet, open_unpacked
 from x2vlm.errors import DataError
 
 AGAIN = "fetch the file again, or name another one"
@@ -32,11 +32,11 @@ _STAND_INS = {
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes, unpacked when gzip; DataError when unreadable, empty or cut short."""
+    """The file's bytes, unpacked when gzip; DataError when unreadable, empty, cut short, or larger
+    than a file of its size may become (`x2vlm.data.unpacking`)."""
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        with open_unpacked(path) as file:
+            data = file.read()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot be read ({error})", source=str(path), fix=AGAIN) from error
     if not data.strip():
@@ -222,6 +222,8 @@ def _hub_rows(path: Path) -> list[Row]:
             columns: Any = _encoded(saved, datasets)
         else:
             shards = [str(shard) for shard in _shards(path)]
+            for shard in shards if path.suffix == ".parquet" else ():
+                check_parquet(Path(shard))
             stream = datasets.load_dataset(
                 "parquet", data_files=shards, split="train", streaming=True
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.metrics.stats import Measure, Scores
+from benchmarks.record_fields import RECORD
+from x2vlm import plain
 from x2vlm.errors import RecordError
 from x2vlm.writing import write_json
 
@@ -81,21 +82,17 @@ class ResultRecord:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any], path: str = "") -> ResultRecord:
-        """The inverse of `to_json`; RecordError when a field is missing, unknown, or too new."""
+        """The inverse of `to_json`; RecordError names a field that is missing, unknown, too new or
+        not what `record_fields` says."""
         values = dict(row)
-        if values.get("schema") != SCHEMA:
+        if type(values.get("schema")) is not int or values["schema"] != SCHEMA:
             raise RecordError(
                 f"{path or 'record'}: schema {values.get('schema')!r}, this version reads {SCHEMA}"
                 "; score the run's predictions.jsonl again (x2vlm score) to rewrite it"
             )
-        known = {f.name for f in fields(cls) if f.compare}
-        optional = {"suite", "chance", "perfect", "lower_is_better", "floor", "seconds", "skipped",
-                    "data", "video", "identity"}  # fmt: skip
-        missing, unknown = known - optional - set(values), set(values) - known
-        if missing or unknown:
-            raise RecordError(
-                f"{path or 'record'}: missing fields {sorted(missing)}, unknown {sorted(unknown)}"
-            )
+        plain.conform(values, RECORD, path or "record", RecordError)
+        if unknown := set(values) - {f.name for f in fields(cls) if f.compare}:
+            raise RecordError(f"{path or 'record'}: unknown fields {sorted(unknown)}")
         values["metrics"] = {k: Measure.from_json(v) for k, v in values["metrics"].items()}
         values["skipped"] = tuple(values.get("skipped", ()))
         values["lower_is_better"] = tuple(values.get("lower_is_better", ()))
@@ -113,17 +110,7 @@ class ResultRecord:
     @classmethod
     def read(cls, path: Path) -> ResultRecord:
         """Read record.json; RecordError names the file when it is no record."""
-        try:
-            row = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-        except (OSError, ValueError) as error:
-            raise RecordError(f"{path}: not a readable record ({error})") from error
-        if not isinstance(row, dict):
-            raise RecordError(f"{path}: a record is a JSON object, this is {type(row).__name__}")
-        return cls.from_json(row, str(path))
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number; what is undefined is null")
+        return cls.from_json(plain.read(path, RecordError), str(path))
 
 
 def sha256(path: Path) -> str:

@@ -66,22 +66,39 @@ def is_own(name: str) -> bool:
     return ":" in name or name in OWN_NAMES
 
 
-def get(name: str) -> Benchmark:
-    """The benchmark called `name`; ConfigError with the close matches when there is none.
+_NAMED: dict[str, Benchmark] = {}
+"""Benchmarks in the user's own Python files that he named in this process, by that name."""
 
-    A name of the form "package.module:ATTRIBUTE" or "file.py:ATTRIBUTE" finds a user's own;
-    "own_retrieval:birds" is `own_retrieval` under the name "birds".
+
+def get(name: str) -> Benchmark:
+    """The benchmark that the *user* named, in a command or in Python.
+
+    This is the only function that imports code by a name, so a name that was read from a file must
+    never come here: use `look_up`. "package.module:ATTRIBUTE" and "file.py:ATTRIBUTE" are imported,
+    and `look_up` finds them from then on. ConfigError with the close matches when there is none.
+    """
+    if is_code(name):
+        _NAMED[name] = _imported(name)
+    return look_up(name)
+
+
+def look_up(name: str) -> Benchmark:
+    """The benchmark of a name that may come from a file, such as a record. Imports no foreign code.
+
+    "own_retrieval:birds" is `own_retrieval` under the name "birds". A name of code
+    ("file.py:ATTRIBUTE") is known only when the user has named the same file name and attribute
+    (`get`). ConfigError otherwise.
     """
     form, _, called = name.partition(":")
-    if called and form in OWN_NAMES:
+    if is_code(name):
+        return _named(name)
+    if called:
         if not re.fullmatch(r"[A-Za-z][\w-]*", called) or called in (*NAMES, *OWN_NAMES):
             raise ConfigError(
                 f"benchmark {name!r}: {called!r} cannot be the name of your data\n"
                 "  to do: use letters, digits, - and _, and no name of x2vlm list"
             )
-        return replace(get(form), name=called)
-    if called:
-        return _outside(name)
+        return replace(look_up(form), name=called)
     for entry in (*BENCHMARKS, *OWN):
         if entry.name == name:
             module = importlib.import_module(f"benchmarks.suites.{entry.module}")
@@ -92,13 +109,35 @@ def get(name: str) -> Benchmark:
     raise ConfigError(unknown("benchmark", name, (*NAMES, *OWN_NAMES)))
 
 
-def _outside(name: str) -> Benchmark:
+def is_code(name: str) -> bool:
+    """Whether a name means Python code: "file.py:ATTRIBUTE" or "package.module:ATTRIBUTE"."""
+    form, colon, _ = name.partition(":")
+    return bool(colon) and form not in OWN_NAMES
+
+
+def _named(name: str) -> Benchmark:
+    """A benchmark in code that the user named: by this name, or elsewhere under the same file."""
+
+    def end(text: str) -> str:
+        return re.split(r"[/\\]", text)[-1]
+
+    same = [value for known, value in _NAMED.items() if end(known) == end(name)]
+    if name in _NAMED or len(same) == 1:
+        return _NAMED.get(name) or same[0]
+    raise ConfigError(
+        f"the benchmark {name!r} is Python code, and code that a file names is never run\n"
+        f"  to do: read that code; if you trust it, name it in the command: benchmark={name} "
+        "(in Python: benchmarks.registry.get)"
+    )
+
+
+def _imported(name: str) -> Benchmark:
     where, _, attribute = name.rpartition(":")
     try:
         if where.endswith(".py"):
             spec = importlib.util.spec_from_file_location("outside_benchmark", where)
             if spec is None or spec.loader is None:
-                raise ConfigError(f"{where} is no Python file")
+                raise ConfigError(f"{where} is not a Python file")
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
         else:

@@ -31,7 +31,9 @@ from x2vlm import distributed
 from x2vlm.config import TrainConfig
 from x2vlm.data.video import decoder_info
 from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
+from x2vlm.locking import owned
 from x2vlm.model import checkpoint
+from x2vlm.model.metadata import FORMAT
 from x2vlm.provenance import revision
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
@@ -131,7 +133,7 @@ class Run:
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": self.model.source(),
             "model": self.model.shape(), "train": decisive, "options": self.model.options,
-            "code": checkpoint.FORMAT,
+            "code": FORMAT,
         })  # fmt: skip
         out = self.folder / "model.safetensors"
         if stage.finished() and out.is_file():
@@ -141,15 +143,15 @@ class Run:
         task.model.train()
         about = {name: value for name, value in stage.key.items() if name != "train"}
         result, unreadable = self._fit(task, records, settings, about)
-        if not result.finished:
-            raise KeyboardInterrupt
-        if distributed.is_main():
+        if result.finished and distributed.is_main():
             checkpoint.save(task.model, out, tokenizer=task.tokenizer.to_json())
             stage.finish(
                 seconds=result.seconds, steps=result.step, best=result.best,
                 skipped=[*files.skipped, *unreadable],
             )  # fmt: skip
         distributed.barrier()
+        if result.stop is not None:
+            raise result.stop
         return out
 
     def _fit(
@@ -205,7 +207,7 @@ class Run:
         stage = Stage(self.folder, "predict", {
             "benchmark": [self.benchmark.name, self.benchmark.version], "split": split,
             "data": fingerprint(records), "weights": source, "model": self.model.shape(),
-            "predict": settings, "options": self.model.options, "code": checkpoint.FORMAT,
+            "predict": settings, "options": self.model.options, "code": FORMAT,
         })  # fmt: skip
         out = self.folder / "predictions.jsonl"
         noted = stage.finished()
@@ -226,18 +228,15 @@ class Run:
         count, unreadable = self.asking.write(out, task, kept, [stage.key, fingerprint(kept)])
         if distributed.is_main():
             model = self.model.describe(task, source, weights is not None)
+            watched = self.benchmark.media == "video"
+            video = {**decoder_info(), "frames": self.plan.model.frames} if watched else None
             stage.finish(
                 seconds=time.monotonic() - started, sha256=sha256(out), count=count,
-                skipped=[*missing, *unreadable], model=model, video=self._video(),
+                skipped=[*missing, *unreadable], model=model, video=video,
                 waited=self.asking.waited,
             )  # fmt: skip
         distributed.barrier()
         return out
-
-    def _video(self) -> dict[str, Any] | None:
-        if self.benchmark.media != "video":
-            return None
-        return {**decoder_info(), "frames": self.plan.model.frames}
 
     def score(self) -> ResultRecord:
         """The scoring stage: record.json out of predictions.jsonl. Needs no model."""
@@ -295,6 +294,7 @@ def run(plan: Plan) -> ResultRecord:
     revision()  # of the code that runs: it may be edited while the run trains
     work = Run(plan, data_root(plan))
     work.check()
-    weights = work.train()
-    work.predict(weights)
-    return work.score()
+    with owned(work.folder):
+        weights = work.train()
+        work.predict(weights)
+        return work.score()

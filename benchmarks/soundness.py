@@ -12,7 +12,16 @@ from typing import Any
 
 from PIL import Image
 
+from x2vlm.errors import DataError
+from x2vlm.plain import Kind, rows
 from x2vlm.types import Media
+
+SEEN = Kind(
+    "[path, bytes, time of change, width, height]",
+    lambda row: (
+        isinstance(row, list) and [type(value) for value in row] == [str, int, int, int, int]
+    ),
+)
 
 
 class Sound:
@@ -25,11 +34,7 @@ class Sound:
         self.checked = self.known = 0
         self.seen: dict[str, tuple[int, int, int, int]] = {}
         if path is not None and path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    name, *values = json.loads(line)
-                except ValueError:  # the last line of an interrupted check
-                    continue
+            for name, *values in rows(path, SEEN, DataError):
                 self.seen[name] = tuple(values)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,14 +92,17 @@ def _pictures(media: Media) -> Iterator[Path | io.BytesIO]:
         try:
             for frame in json.loads(path.read_bytes()):
                 yield io.BytesIO(base64.b64decode(frame, validate=True))
-        except (TypeError, binascii.Error) as error:
+        except (TypeError, RecursionError, binascii.Error) as error:
             raise ValueError(f"no JSON list of base64 images ({error})") from error
 
 
 def _decode(source: Path | io.BytesIO) -> list[int]:
-    with Image.open(source) as image:
-        image.load()
-        return list(image.size)
+    try:
+        with Image.open(source) as image:
+            image.load()
+            return list(image.size)
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
 
 
 def box_faults(target: Mapping[str, Any], stored: Sequence[int] | None) -> list[str]:

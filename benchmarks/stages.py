@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import json_ready
-from x2vlm.errors import ConfigError
+from benchmarks.record_fields import MODEL, SKIPPED
+from x2vlm import plain
+from x2vlm.errors import ConfigError, RecordError
+from x2vlm.plain import ANY, TEXT, listed, mapped, number, optional, shaped, whole
 from x2vlm.writing import write_json
 
 HASHED = {
@@ -17,6 +20,23 @@ HASHED = {
     "weights": "made from other weights (checkpoint=, or the training before it, is another now)",
 }
 """What to say of settings whose values are hashes."""
+KEY = mapped(ANY)
+NOTES = {
+    "train": shaped({"key": KEY}, {"seconds": number(0), "skipped": listed(SKIPPED)}),
+    "predict": shaped(
+        {
+            "key": KEY,
+            "seconds": number(0),
+            "sha256": TEXT,
+            "count": whole(0),
+            "skipped": listed(SKIPPED),
+            "model": MODEL,
+            "video": optional(mapped(ANY)),
+        },
+        {"waited": number(0)},
+    ),
+}
+"""What finished stages note, for those who read it."""
 
 
 def digest(value: Any) -> str:
@@ -45,7 +65,7 @@ class Stage:
         """
         if not self.mark.is_file():
             return None
-        noted: dict[str, Any] = json.loads(self.mark.read_text(encoding="utf-8"))
+        noted = self._read()
         if noted["key"] != self.key:
             where, then, now = _difference(noted["key"], self.key)
             what = HASHED.get(where) or f"made with {where}={then!r}, now {where}={now!r}"
@@ -59,8 +79,16 @@ class Stage:
         """What the finished stage noted, whatever its key; empty when it has not run."""
         if not self.mark.is_file():
             return {}
-        noted: dict[str, Any] = json.loads(self.mark.read_text(encoding="utf-8"))
-        return noted
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        """The mark; RecordError when it is not what a finished stage of this name writes."""
+        try:
+            return plain.read(self.mark, RecordError, NOTES.get(self.name, shaped({"key": KEY})))
+        except RecordError as error:
+            raise RecordError(
+                f"{error}\n  to do: remove {self.mark.name}, and the {self.name} stage runs again"
+            ) from error
 
     def finish(self, **facts: Any) -> dict[str, Any]:
         """Mark the stage as finished, with what a later stage or the record wants to know."""

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from leaderboards.runs import slug
+from x2vlm import plain
 from x2vlm.draw import sheet, text_pictures
 from x2vlm.errors import RecordError
+from x2vlm.plain import FILE_NAME, FLAG, TEXT, listed, number, optional, shaped, whole
 from x2vlm.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -26,6 +28,33 @@ VERSION = 1
 NAME = "explanation.json"
 Study = dict[str, Any]
 """explanation.json as read, and "folder", where its pictures are."""
+_BOX = optional(listed(number(), 4))
+_TABLE = optional(listed(listed(number())))
+_WORD = shaped({"word": TEXT, "weight": optional(number()), "map": FILE_NAME})
+_TEXT = {
+    "text": TEXT,
+    "match": optional(number()),
+    "box": _BOX,
+    "truth": _BOX,
+    "image": FILE_NAME,
+    "map": FILE_NAME,
+    "patches": optional(FILE_NAME),
+    "words": listed(_WORD),
+}
+STUDY = shaped(
+    {
+        "title": TEXT,
+        "image": TEXT,
+        "model": TEXT,
+        "layer": whole(0),
+        "weighted": FLAG,
+        "texts": listed(shaped(_TEXT)),
+        "regions": listed(shaped({"name": TEXT, "box": _BOX})),
+        "similarity": _TABLE,
+        "matching": _TABLE,
+    }
+)
+"""What explanation.json must hold."""
 
 
 def write_study(
@@ -117,26 +146,29 @@ def read_study(folder: Path) -> Study:
     """One study; RecordError when its explanation.json is malformed or of another version."""
     path = folder / NAME
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        version = value["version"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RecordError(
-            f"{path}: cannot be read ({type(error).__name__}: {error})\n  to do: make it anew with "
-            "x2vlm explain"
-        ) from error
-    if version != VERSION:
-        raise RecordError(f"{path}: version {version}, expected {VERSION}; make it anew")
+        value = plain.read(path, RecordError)
+        if value.get("version") != VERSION:
+            raise RecordError(f"{path}: version {value.get('version')!r}, expected {VERSION}")
+        plain.conform(value, STUDY, str(path), RecordError)
+        for name in ("similarity", "matching"):
+            sizes = [len(row) for row in value[name] or ()]
+            if sizes and sizes != [len(value["texts"])] * len(value["regions"]):
+                raise RecordError(f"{path}: {name} is not a table of regions and texts")
+    except RecordError as error:
+        raise RecordError(f"{error}\n  to do: make it again with x2vlm explain") from error
     return {**value, "folder": folder}
 
 
 def add_gallery(write: Callable[..., None], out: Path, folders: Sequence[Path]) -> None:
     """Copy the studies into the site `out` and write its page gallery.html."""
     studies = [read_study(folder) for folder in find_studies(folders)]
-    for number, study in enumerate(studies):
-        name = f"{number}-{slug(study['folder'].name)}"
+    for place, study in enumerate(studies):
+        name = f"{place}-{slug(study['folder'].name)}"
         target = out / "gallery" / name
         target.mkdir(parents=True)
         for picture in sorted(study["folder"].glob("*.png")):
+            if picture.is_symlink():
+                raise RecordError(f"{picture}: a link, which could lead to any file; not copied")
             shutil.copyfile(picture, target / picture.name)
         study["src"] = f"gallery/{name}"
     write("gallery.html", "gallery.html", title="Where the model looks", studies=studies)

@@ -20,8 +20,11 @@ from leaderboards.difference import Difference, interval_text
 from leaderboards.export import MARKS, footnotes, labels, marks_of, number_text, size_text
 from leaderboards.published import numbers
 from leaderboards.runs import Run, slug
+from x2vlm import plain
+from x2vlm.errors import RecordError
 
 View = dict[str, Any]
+CURVES = plain.shaped({"step": plain.number()})
 RADAR_ROWS, BAR_ROWS, BAR_CHARTS, PROGRESS = 5, 14, 12, 60
 
 
@@ -234,16 +237,12 @@ def _curves(path: Path) -> list[View]:
     if not path.is_file():
         return []
     lines: dict[str, list[tuple[float, float]]] = {}
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(text)
-        except ValueError:  # the last line of a run that was killed while writing it
-            continue
-        step = row.get("step")
+    for row in plain.rows(path, CURVES, RecordError):
+        step = row["step"]
         for name, value in row.items():
             numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
             numeric = numeric and math.isfinite(value)  # a loss that diverged
-            if name != "step" and isinstance(step, (int, float)) and numeric:
+            if name != "step" and numeric:
                 lines.setdefault(name, []).append((float(step), float(value)))
     losses_first = sorted(lines, key=lambda name: ("loss" not in name, name))
     return [

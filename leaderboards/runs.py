@@ -34,7 +34,8 @@ DataRoot = Callable[[Plan], Path]
 class Run:
     """One evaluated run. samples and rows belong together as the scorer needs them; labels: names
     of the classes or candidate answers. name: the folder's, longer where another run has the same.
-    model: what tables call its model (row_names.py)."""
+    model: what tables call its model (row_names.py). roots: the folders of its data, outside of
+    which no picture is shown; None: the samples were made by the caller, who is trusted."""
 
     name: str
     record: ResultRecord
@@ -44,6 +45,7 @@ class Run:
     labels: Sequence[str] = ()
     folder: Path | None = None
     model: str = ""
+    roots: tuple[Path, ...] | None = None
 
     def scores(self) -> list[SampleScores]:
         """The score of every sample."""
@@ -88,19 +90,30 @@ def _folder_parts(run: Run) -> tuple[str, ...]:
 
 
 def open_run(path: Path, data_root: DataRoot) -> Run:
-    """Read one run folder (or its record.json) and the data it was evaluated on."""
+    """Read one run folder (or its record.json) and the data it was evaluated on.
+
+    What the record names is only looked up: a benchmark in a Python file must have been named by
+    the user (`benchmarks.registry.get`), and the predictions lie in the run folder. RecordError
+    otherwise.
+    """
     (path,) = find_records([path])
     record = ResultRecord.read(path)
     plan = plan_of(record)
     benchmark = plan.value()
+    if benchmark.name != record.benchmark:
+        raise RecordError(
+            f"{path}: the record is of {record.benchmark!r}, but its settings name "
+            f"{plan.benchmark!r}, which is {benchmark.name!r}\n"
+            "  to do: name the benchmark it was made with (benchmark=FILE.py:NAME), or run it again"
+        )
     files = plan.files(data_root(plan))
     samples = load_records(benchmark, files, record.split, plan.languages or None, record.limit)
     samples = without(samples, record.skipped)
     named = benchmark.labels is not None and benchmark.task in ("classification", "attributes")
     labels = list(benchmark.labels(files)) if benchmark.labels and named else []
-    name = record.predictions.get("file", "predictions.jsonl")
-    altered = hash_fault(record)
-    rows = predictions.read(path.with_name(name), benchmark.task)
+    altered, scored = hash_fault(record), record.predictions_path()
+    assert scored is not None  # the record was read
+    rows = predictions.read(scored, benchmark.task)
     joined, _ = predictions.join(benchmark.task, samples, rows)
     if not altered and not remembered(record):
         altered = metrics_fault(record, plan, benchmark, files, samples, rows)
@@ -110,8 +123,9 @@ def open_run(path: Path, data_root: DataRoot) -> Run:
     if benchmark.task == "classification":
         joined = numbered(joined, labels)
     (model,) = names_of([record])
+    roots = (files.root, *(files.root / given for given in files.given.values()))
     name = path.resolve().parent.name
-    return Run(name, record, benchmark, samples, joined, labels, path.parent, model)
+    return Run(name, record, benchmark, samples, joined, labels, path.parent, model, roots)
 
 
 def recomputed(
@@ -148,19 +162,24 @@ def unaltered(runs: Sequence[Run]) -> Sequence[Run]:
 
 def plan_of(record: ResultRecord) -> Plan:
     """The plan a record was made by, from its resolved settings. RecordError when this version does
-    not know them."""
+    not know them, or its benchmark is code that the user has not named."""
     config = dict(record.config)
     try:
         config["model"] = ModelChoice.from_dict(config.get("model", {}))
         config["data"] = DataConfig.from_dict(config.get("data", {}))
         config["train"] = TrainConfig.from_dict(config.get("train", {}))
         config["predict"] = PredictConfig.from_dict(config.get("predict", {}))
-        return Plan.from_dict(config)
+        plan = Plan.from_dict(config)
     except ConfigError as error:
         raise RecordError(
             f"{record.path or 'record'}: its settings are not those of this version: {error}\n"
             "  to do: run it again, or use the version that made it"
         ) from error
+    try:
+        plan.value()
+    except ConfigError as error:
+        raise RecordError(f"{record.path or 'record'}: {error}") from error
+    return plan
 
 
 def compare_runs(

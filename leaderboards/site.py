@@ -21,7 +21,7 @@ from leaderboards.gallery import add_gallery
 from leaderboards.published import numbers, published_rows, sources
 from leaderboards.runs import Run, slug, told_apart
 from leaderboards.sample_data import data_key, write_data_set
-from leaderboards.thumbnails import Thumbnails
+from leaderboards.thumbnails import Thumbnails, spelt_out
 from x2vlm.errors import RecordError
 from x2vlm.writing import write_atomically
 
@@ -46,12 +46,14 @@ def build_site(
     allow: Collection[str] = (),
     states: Collection[str] = ("verified",),
     gallery: Sequence[Path] = (),
+    pictures: Sequence[Path] = (),
     progress: Callable[[Sequence[Any], str], Any] | None = None,
 ) -> Site:
     """Write the site of `runs` into the folder `out` (its former site is replaced).
 
     allow: flags of records that may stand on the boards, marked. states: published numbers to show.
-    gallery: folders that `x2vlm explain` wrote, or folders of them. progress: wraps the list of
+    gallery: folders that `x2vlm explain` wrote, or folders of them. pictures: folders beside those
+    of the runs' data from which pictures may be copied. progress: wraps the list of
     data sets while they are written. RecordError when `out` holds other things than a site.
     """
     runs = told_apart(runs)
@@ -59,7 +61,7 @@ def build_site(
     for name in COPIED:  # first: they tell a site that was not finished from other folders
         shutil.copyfile(ASSETS / name, out / name)
     watch = progress or (lambda rows, _: rows)
-    thumbnails = Thumbnails(out)
+    thumbnails = Thumbnails(out, _picture_folders(runs, pictures))
     data_sets: dict[str, list[Run]] = {}
     for run in runs:
         data_sets.setdefault(data_key(run), []).append(run)
@@ -78,6 +80,21 @@ def build_site(
         add_gallery(write, out, gallery)
     written = len(list(out.glob("*.html")))
     return Site(out / "index.html", written, len(data_sets), thumbnails.failed)
+
+
+def _picture_folders(runs: Sequence[Run], more: Sequence[Path]) -> list[Path] | None:
+    """Where pictures may be copied from; None: from everywhere, all samples being trusted.
+
+    A record also names its data folder. One that holds the user's home, such as "/", says nothing
+    about what is data, so it does not count.
+    """
+    found = list(more)
+    home = Path.home()
+    for run in runs:
+        if run.roots is None:
+            return None
+        found += [root for root in run.roots if not home.is_relative_to(spelt_out(root))]
+    return found
 
 
 def _clear(out: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -20,6 +22,11 @@ SIDE = 384
 FRAMES = 4
 
 
+def spelt_out(path: Path) -> Path:
+    """An absolute path without "..", links as they are: those in a data folder are the user's."""
+    return Path(os.path.normpath(Path.cwd() / path))
+
+
 class Picture(TypedDict):
     """src: one path per frame, relative to the site; width, height: pixels of the original.
     error: why there is none."""
@@ -31,10 +38,15 @@ class Picture(TypedDict):
 
 
 class Thumbnails:
-    """Writes upright thumbnails into `out`/media. failed: path -> why it could not be read."""
+    """Writes upright thumbnails into `out`/media. failed: path -> why it could not be read.
 
-    def __init__(self, out: Path) -> None:
+    below: the only folders whose pictures are copied, since names in received data may lead
+    anywhere on this machine; None: all.
+    """
+
+    def __init__(self, out: Path, below: Iterable[Path] | None = None) -> None:
         self.folder = out / "media"
+        self.below = None if below is None else {spelt_out(path) for path in below}
         self.failed: dict[str, str] = {}
         self._made: dict[tuple[str, str, int], Picture] = {}
         self._orientations: dict[str, int] = {}
@@ -59,6 +71,7 @@ class Thumbnails:
 
     def _make(self, media: Media) -> Picture:
         try:
+            self._check_place(media)
             still = media.kind == "image"
             if still:
                 first, self._orientations[media.path] = open_oriented(media)
@@ -69,6 +82,17 @@ class Thumbnails:
         width, height = pictures[0].size
         sources = list(dict.fromkeys(self._save(picture) for picture in pictures))
         return Picture(src=sources, width=width, height=height, error="")
+
+    def _check_place(self, media: Media) -> None:
+        """MediaError for a file outside of `below`. Links inside of it are the user's own."""
+        if self.below is None or media.inline:
+            return
+        if self.below.isdisjoint(spelt_out(Path(media.path)).parents):
+            raise MediaError(
+                "lies outside of the data folder of its run, so it is not copied",
+                source=media.path,
+                fix="if you want it in the site, name its folder: pictures=DIR",
+            )
 
     def _save(self, picture: Image.Image) -> str:
         small = picture.convert("RGB")

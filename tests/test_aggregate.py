@@ -187,7 +187,7 @@ def test_a_record_whose_value_is_no_number_is_named(tmp_path, value):
     write_run(tmp_path / "a", make_record())
     file = tmp_path / "a" / "record.json"
     file.write_text(re.sub(r'"value": [\d.]+', f'"value": {value}', file.read_text(), count=1))
-    with pytest.raises(RecordError, match=rf"a/record\.json: .*{value} is no number"):
+    with pytest.raises(RecordError, match=rf"a/record\.json: .*{value} is not a number"):
         read_records([tmp_path])
 
 

@@ -11,6 +11,7 @@ from synthetic_runs import make_record, write_run
 
 from benchmarks.metrics.stats import Measure
 from benchmarks.plan import ModelChoice, Plan
+from benchmarks.registry import get
 from x2vlm.cli import main
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 
@@ -39,6 +40,7 @@ def put(tmp_path: Path, name: str, right: int, **changes: object) -> Path:
         benchmark=f"{tmp_path / 'mine.py'}:MINE", model=ModelChoice(),
         data=DataConfig(root=str(tmp_path)), train=TrainConfig(steps=1), predict=PredictConfig(),
     )  # fmt: skip
+    get(plan.benchmark)  # the user names his own code
     config = json.loads(json.dumps(plan.to_dict()))
     metrics = {"accuracy": Measure(100 * right / N, N, 1.0)}
     record = make_record("mine", config=config, n=N, metrics=metrics, **changes)

@@ -215,3 +215,7 @@ def test_runs_that_share_nothing_are_refused():
         compare_runs([[make_run("grounding")], [make_run("answering")]])
     with pytest.raises(RecordError, match="different samples"):
         compare_runs([[make_run("grounding", n=9)], [make_run("grounding", n=8)]])
+
+
+def test_random_flips_never_claim_certainty() -> None:
+    assert sign_flip(np.ones(40), flips=99) == (pytest.approx(1 / 100), False)

@@ -63,7 +63,7 @@ def test_folders_without_a_study_and_broken_ones_are_named(tmp_path: Path) -> No
     path.parent.mkdir()
     path.write_text("[", encoding="utf-8")
     assert find_studies([tmp_path]) == [path.parent]
-    with pytest.raises(RecordError, match="cannot be read"):
+    with pytest.raises(RecordError, match="not readable as JSON"):
         read_study(path.parent)
     path.write_text('{"version": 99}', encoding="utf-8")
     with pytest.raises(RecordError, match="version 99, expected 1"):

@@ -58,6 +58,27 @@ def test_flips_are_spared_when_question_or_answers_name_a_side() -> None:
         assert not all(flipped)
 
 
+def test_images_of_a_pair_are_mirrored_one_by_one() -> None:
+    transform = TrainTransform(8, (1.0, 1.0), flip="free", augment=None)
+    halves, seen = Image.fromarray(HALVES[:30, 10:50]), set()
+    for seed in range(40):
+        sample = transform(record(), [halves, halves], np.random.default_rng(seed))
+        mirrored = tuple(bool(image[0, :, 0].mean() < 0) for image in sample.images)
+        assert sample.flipped == any(mirrored)
+        seen.add(mirrored)
+    assert seen == {(False, False), (False, True), (True, False), (True, True)}
+
+
+def test_a_label_that_names_a_side_spares_the_flip() -> None:
+    transform = TrainTransform(8, flip="careful", augment=None, labels=("up", "left"))
+    for label, expected in ((0, True), (1, False), (None, True)):
+        flipped = [
+            transform(record(label=label), [picture()], np.random.default_rng(seed)).flipped
+            for seed in range(30)
+        ]
+        assert any(flipped) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [

@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 
@@ -42,6 +43,76 @@ def test_a_word_is_chosen_as_a_whole() -> None:
     for seed in range(200):
         chosen = choose(starts, np.random.default_rng(seed), 0.9, 12, skipgram=0)
         assert len({1, 2, 3} & set(chosen)) in (0, 3) or len(chosen) == 11
+
+
+def reachable(
+    starts: list[bool], wanted: int, prompt: int, whole_word: bool, runs: tuple[int, ...]
+) -> set[tuple[int, ...]]:
+    """Every set of positions that the official masking can choose, by trying all orders."""
+    first, length = 1 + prompt, len(starts)
+    found: set[tuple[int, ...]] = set()
+
+    def go(left: list[int], chosen: frozenset[int]) -> None:
+        if len(chosen) >= wanted or not left:
+            found.update(itertools.combinations(sorted(chosen), min(wanted, len(chosen))))
+            return
+        for position in left:
+            rest = [other for other in left if other != position and other not in chosen]
+            for run in runs:
+                hidden = set(range(position, min(position + run, length)))
+                if whole_word:
+                    words = list(itertools.accumulate(starts))
+                    hidden |= {
+                        i for i in range(first, length) if words[i] in {words[h] for h in hidden}
+                    }
+                go([other for other in rest if other not in hidden], chosen | hidden)
+
+    go(list(range(first, length)), frozenset())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("starts", "prompt"),
+    [
+        ([1, 1, 1, 1, 1], 0),
+        ([1, 1, 0, 1, 1, 1], 0),
+        ([1, 1, 1, 0, 0, 1], 1),
+        ([1, 1, 0, 0, 1, 0], 0),
+        ([1, 1, 1, 0], 1),
+    ],
+)
+@pytest.mark.parametrize("whole_word", [True, False])
+@pytest.mark.parametrize(("skipgram", "runs"), [(0.0, (1,)), (1.0, (2, 3)), (0.5, (1, 2, 3))])
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_all_that_can_be_chosen_is_chosen_and_nothing_else(
+    starts: list[int],
+    prompt: int,
+    whole_word: bool,
+    skipgram: float,
+    runs: tuple[int, ...],
+    most: int,
+) -> None:
+    flags = [bool(start) for start in starts]
+    drawn = {
+        tuple(choose(flags, np.random.default_rng(seed), 1.0, most, prompt, whole_word, skipgram))
+        for seed in range(400)
+    }
+    assert drawn == reachable(flags, most, prompt, whole_word, runs)
+
+
+def test_runs_of_two_and_three_tokens_are_as_likely() -> None:
+    starts, lengths = [True] * 200, []
+    for seed in range(600):
+        chosen = choose(starts, np.random.default_rng(seed), 1.0, 3, skipgram=1.0)
+        gaps = [b - a for a, b in itertools.pairwise(chosen)]
+        lengths.append(3 if gaps == [1, 1] else 2)
+    assert 0.4 < lengths.count(3) / 600 < 0.6
+
+
+def test_the_share_counts_the_text_without_its_prompt() -> None:
+    for prompt, share, wanted in ((0, 0.5, 5), (4, 0.5, 3), (0, 0.01, 1), (2, 0.55, 4)):
+        chosen = choose([True] * 10, np.random.default_rng(1), share, 18, prompt, skipgram=0)
+        assert len(chosen) == wanted
 
 
 def test_about_half_is_hidden_and_eighty_percent_of_it_by_mask(tokenizer: Tokenizer) -> None:

@@ -105,6 +105,13 @@ def test_an_interrupted_write_leaves_no_world(
     assert not (tmp_path / "world").exists()
 
 
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    for name in (".world.writing", ".world-older_x1"):
+        (tmp_path / name / "world").mkdir(parents=True)
+    write_world(tmp_path / "world", scale=SCALE, parts=("ovad",))
+    assert {path.name for path in tmp_path.iterdir()} == {"world", ".world.lock"}
+
+
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match="holds no mini world"):

@@ -15,7 +15,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.pretrain import PretrainPlan, StreamConfig, first_model, pretrain
+from benchmarks.pretrain import PretrainPlan, StreamConfig, _made, first_model, pretrain
+from benchmarks.record import json_ready, sha256
 from tests import pretraining_world as world
 from tests.test_towers import beit, public
 from x2vlm.cli.compose import compose, pretrain_plan
@@ -189,6 +190,21 @@ def test_a_run_writes_weights_and_is_reused(files: Path, tmp_path: Path) -> None
     moved = {name: replace(stream, workers=1) for name, stream in STREAMS.items()}
     shutil.copy(files / "mono.th", tmp_path / "moved.th")
     pretrain(replace(chosen, streams=moved, init=str(tmp_path / "moved.th")))  # is the same run
+
+
+def test_work_made_before_a_setting_existed_is_that_of_its_default(tmp_path: Path) -> None:
+    out = tmp_path / "tiny.safetensors"
+    out.write_bytes(b"weights")
+    made = json_ready(plan())
+    del made["whole_words"], made["train"]["decay_head_norms"]
+    for stream in made["streams"].values():
+        del stream["max_masks"]
+    note = {"plan": made, "sha256": sha256(out)}
+    out.with_suffix(".json").write_text(json.dumps(note), encoding="utf-8")
+    assert _made(plan(), out)
+    assert not _made(plan(whole_words=False), out)
+    assert not _made(plan(streams={"image": STREAMS["image"]}), out)
+    assert not _made(replace(plan(), train=replace(TRAIN, decay_head_norms=True)), out)
 
 
 def test_seconds_and_bad_rows_of_a_run_are_kept(

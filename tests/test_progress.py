@@ -56,7 +56,7 @@ def test_rows_of_lost_steps_are_dropped_on_resume(tmp_path: Path) -> None:
 
 
 def test_a_plot_of_nothing_is_still_a_picture(tmp_path: Path) -> None:
-    progress.plot_losses(tmp_path)
+    progress.draw_losses(tmp_path)
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -6,6 +6,7 @@ from synthetic_runs import make_record, write_run
 
 from benchmarks.plan import ModelChoice, Plan
 from benchmarks.record import ResultRecord
+from benchmarks.registry import get
 from leaderboards.runs import open_run, plan_of
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 from x2vlm.errors import PredictionError, RecordError
@@ -37,6 +38,7 @@ def folder(tmp_path):
         train=TrainConfig(steps=1), predict=PredictConfig(),
     )  # fmt: skip
     record = make_record("mine", config=json.loads(json.dumps(plan.to_dict())), n=6)
+    get(plan.benchmark)  # the user names his own code
     answers = [{"id": str(i), "label": "yes" if i < 3 else "no"} for i in range(5, -1, -1)]
     return write_run(tmp_path / "run", record, answers)
 

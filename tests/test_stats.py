@@ -1,5 +1,6 @@
 """Means, errors and averages: against plain formulas, and their promises as properties."""
 
+import itertools
 import math
 import statistics
 
@@ -144,3 +145,50 @@ def test_english_alone_has_no_mean() -> None:
     found = by_language(hits)(*in_languages("en"))
     assert found["accuracy"].value is None
     assert found["accuracy/en"].value == 100.0
+
+
+SIZES = (1, 3, 2, 4, 1)
+GROUPS = [f"g{c}" for c, size in enumerate(SIZES) for _ in range(size)]
+
+
+@pytest.mark.parametrize("groups", [None, []])
+def test_nothing_is_resampled_from_nothing(groups: list[str] | None) -> None:
+    assert resamples(0, groups).shape == (0, 0)
+    asked: list[int] = []
+
+    def statistic(drawn: np.ndarray) -> float:
+        asked.append(len(drawn))
+        return 1.0
+
+    assert bootstrap_error(statistic, 0, groups) is None
+    assert asked == []
+
+
+def test_resamples_are_as_many_as_asked_and_draw_every_cluster() -> None:
+    counts_SN = resamples(len(GROUPS), GROUPS, samples=400, seed=3)
+    assert counts_SN.shape == (400, len(GROUPS))
+    first = [GROUPS.index(name) for name in dict.fromkeys(GROUPS)]
+    drawn_SC = counts_SN[:, first]
+    assert (drawn_SC.sum(axis=1) == len(SIZES)).all()
+    assert drawn_SC.mean(axis=0) == pytest.approx([1.0] * len(SIZES), abs=0.15)
+    assert not (counts_SN == resamples(len(GROUPS), GROUPS, samples=400, seed=4)).all()
+    assert resamples(3, samples=5).shape == (5, 3)
+
+
+def test_a_bootstrap_leaves_out_what_is_undefined() -> None:
+    values = [0.0, 1.0, 2.0, 3.0]
+
+    def statistic(drawn: np.ndarray) -> float | None:
+        return None if (drawn == 0).any() else float(np.mean([values[i] for i in drawn]))
+
+    kept = [d for d in itertools.product(range(4), repeat=4) if 0 not in d]
+    exact = float(np.std([np.mean([values[i] for i in d]) for d in kept]))
+    assert bootstrap_error(statistic, 4, samples=4000) == pytest.approx(exact, rel=0.1)
+
+
+def test_the_deviation_of_few_resamples_is_that_of_a_sample_and_one_has_none() -> None:
+    values = np.array([0.0, 1.0, 5.0])
+    means = [float(np.repeat(values, row).mean()) for row in resamples(3, samples=4, seed=2)]
+    found = bootstrap_error(lambda drawn: float(values[drawn].mean()), 3, samples=4, seed=2)
+    assert found == pytest.approx(statistics.stdev(means))
+    assert bootstrap_error(lambda _: 1.0, 3, samples=1) is None

@@ -35,7 +35,7 @@ def test_every_format_gives_the_rows_back_from_any_row_on(
     assert [decode_row(row, "x")["caption"] for _, row in read_rows(shards[1], 2)] == [
         f"picture number {i}" for i in (7, 8, 9)
     ]
-    assert not list(shards[0].parent.glob("*.partial"))
+    assert not list(shards[0].parent.glob("*.writing"))
 
 
 def test_the_same_rows_make_the_same_bytes(folders: Mapping[str, Path], tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def test_a_model_without_the_head_is_refused() -> None:
     [
         ("retrieval", {"k": 0}, "at least 1"),
         ("classification", {"images": 3}, "1 or 2 images"),
+        ("classification", {"flip": "often"}, "unknown flip of classification 'often'.*careful"),
         ("answering", {"rule": "both"}, "official"),
         ("captioning", {"min_length": 9}, "min_length"),
         ("attributes", {"templates": {"has": ["a"]}}, "templates"),
@@ -124,7 +125,9 @@ def test_every_option_of_a_benchmark_is_one_of_its_task(name: str) -> None:
     [
         (("nlvr2", "marvl"), "images", 2),
         (("msrvtt_qa", "msvd_qa"), "text", "question"),
-        (("marvl", "xvnli", "xflickrco", "wit"), "max_words", 80),
+        (("xvnli", "xflickrco", "wit"), "max_words", 80),
+        (("marvl",), "max_words", 30),
+        (("nlvr2", "marvl", "xvnli"), "flip", "free"),
     ],
 )
 def test_benchmarks_ask_what_the_paper_asks(

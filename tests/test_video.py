@@ -1,5 +1,6 @@
 import base64
 import io
+import itertools
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -69,19 +70,46 @@ def test_every_golden_sampling(shared: Path) -> None:
 
 
 @given(st.integers(1, 500), st.integers(1, 32), st.integers(0, 2**32))
-def test_random_frames_stay_in_the_segments_of_evaluation(total: int, n: int, seed: int) -> None:
+def test_segments_differ_by_at_most_one_and_frames_ascend(total: int, n: int, seed: int) -> None:
     fixed = frame_indices(total, n)
     drawn = frame_indices(total, n, np.random.default_rng(seed))
     assert len(fixed) == len(drawn) == n
     assert drawn == sorted(drawn)
-    if total > n:
-        ends = [*fixed[1:], total]
-        assert all(a <= b < c for a, b, c in zip(fixed, drawn, ends, strict=True))
+    if total >= n:
+        assert len(set(drawn)) == n
         lengths = np.diff([*fixed, total])
         assert lengths.max() - lengths.min() <= 1
         assert list(lengths) == sorted(lengths, reverse=True)
     else:
-        assert drawn == fixed
+        assert set(drawn) == set(fixed) == set(range(total))
+
+
+def every_training_choice(total: int, n: int) -> set[tuple[int, ...]]:
+    """What the official sampling can draw in training, by trying everything."""
+    if total <= n:
+        rest = itertools.product(range(total), repeat=n - total)
+        return {tuple(sorted([*range(total), *more])) for more in rest}
+    share, longer = divmod(total, n)
+    found: set[tuple[int, ...]] = set()
+    for lengths in set(itertools.permutations([share + 1] * longer + [share] * (n - longer))):
+        starts = [sum(lengths[:i]) for i in range(n)]
+        parts = [range(a, a + length) for a, length in zip(starts, lengths, strict=True)]
+        found |= set(itertools.product(*parts))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("total", "n"), [(1, 1), (1, 3), (2, 5), (3, 5), (3, 3), (4, 3), (5, 3), (6, 3), (8, 5)]
+)
+def test_training_draws_what_the_official_sampling_can_draw(total: int, n: int) -> None:
+    drawn = {tuple(frame_indices(total, n, np.random.default_rng(seed))) for seed in range(3000)}
+    assert drawn == every_training_choice(total, n)
+
+
+def test_no_chance_is_spent_where_there_is_no_choice() -> None:
+    rng = np.random.default_rng(0)
+    assert frame_indices(3, 3, rng) == [0, 1, 2]
+    assert rng.random() == np.random.default_rng(0).random()
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -74,10 +74,12 @@ class TrainConfig(Settings):
     lr_new: float = 2.0
     """factor on lr for parameters that start from scratch"""
     weight_decay: float = 0.01
+    decay_head_norms: bool = False
+    """weight decay of the LayerNorm weights inside MLP heads too (official)"""
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8
-    clip: float = 1.0
-    """largest gradient norm; 0 is off"""
+    clip: float | None = None
+    """largest gradient norm; null: never clipped (0 in old settings means the same)"""
     warmup: float = 0.1
     """below 1: fraction of all steps; otherwise steps"""
     precision: Precision = "float32"

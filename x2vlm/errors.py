@@ -8,13 +8,19 @@ Error
 ├── CheckpointError   weights do not fit the model
 ├── PredictionError   a predictions file is incomplete, doubled, or malformed
 ├── RecordError       a result record is malformed or refused by a board
-└── TrainingError     training cannot go on (loss not finite, out of memory)
+├── TrainingError     training cannot go on (loss not finite, out of memory)
+├── WritingError      a file cannot be written (full disk, no permission)
+└── BusyError         another command is writing to the folder
+
+Stopped is a KeyboardInterrupt: the work was asked to stop, and what is kept is said.
 """
 
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class Error(Exception):
@@ -64,6 +70,34 @@ class RecordError(Error):
 
 class TrainingError(Error):
     """Training cannot go on."""
+
+
+class WritingError(Error):
+    """A file cannot be written: the disk is full, or the folder does not allow it."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        first = reason.strip().partition("\n")[0] or type(error).__name__
+        super().__init__(
+            f"{path} could not be written ({first})\n"
+            "  to do: free some space, or see that the folder can be written to; the same command "
+            "then resumes"
+        )
+
+
+class BusyError(Error):
+    """Another command is writing to the folder."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The work was asked to stop by a signal. The message says what is kept.
+
+    number: of the signal; the exit status is 128 more.
+    """
+
+    def __init__(self, message: str = "", number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

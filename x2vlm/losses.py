@@ -59,7 +59,8 @@ def hard_negatives(
     """(image_B, text_B): for text b a wrong image, for image b a wrong text, of this process.
 
     Drawn from the contrastive distribution (softmax + 1e-5), rows of the same group excluded.
-    Where a batch has no other group, the row itself is returned; see `matching`.
+    Where a batch has no other group, the row itself is returned; see `matching`. Features that are
+    not finite give any other row: their losses are not finite either, which the step names.
     """
     similarity = (image_BE @ text_BE.t() / temperature).float()
     group_B = torch.arange(len(image_BE), device=image_BE.device) if group_B is None else group_B
@@ -68,8 +69,8 @@ def hard_negatives(
     alone = same.all(1, keepdim=True) & itself
 
     def draw(rows: Tensor) -> Tensor:
-        weights = (rows.softmax(1) + 1e-5).masked_fill(same, 0).masked_fill(alone, 1)
-        return torch.multinomial(weights, 1)[:, 0]
+        chance = (rows.softmax(1) + 1e-5).nan_to_num(nan=1.0)
+        return torch.multinomial(chance.masked_fill(same, 0).masked_fill(alone, 1), 1)[:, 0]
 
     return draw(similarity.t()), draw(similarity)
 

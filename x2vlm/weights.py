@@ -10,12 +10,20 @@ from typing import Any
 import torch
 
 from x2vlm.data.text import Tokenizer, load_tokenizer
-from x2vlm.errors import CheckpointError, ConfigError, unknown
+from x2vlm.errors import CheckpointError, ConfigError, DataError, unknown
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS
+from x2vlm.model.metadata import embedded_tokenizer
 from x2vlm.model.x2vlm import X2VLM
 
 ASSETS = Path(__file__).parent / "assets"
+OFFICIAL_TOKENIZERS = (
+    "bert-base-uncased",
+    "bert-large-uncased",
+    "xlm-roberta-base",
+    "xlm-roberta-large",
+)
+"""of the published models, on the Hugging Face hub"""
 
 
 def find_device(name: str) -> torch.device:
@@ -74,7 +82,7 @@ def load_weights(
         named = heads.get("heads", ())
         allow = (*named, *(("frames",) if frames else ())) if isinstance(named, tuple) else ()
     loaded = checkpoint.load_any(path, heads, image_size=image_size, frames=frames, allow_new=allow)
-    text = _tokenizer(tokenizer or loaded.tokenizer, str(path))
+    text = _tokenizer(tokenizer, str(path), loaded.tokenizer)
     known = loaded.model.config.text.vocabulary
     if text.vocabulary > known:
         raise CheckpointError(
@@ -101,10 +109,23 @@ def new_model(
     return X2VLM(config), text
 
 
-def _tokenizer(named: str, where: str) -> Tokenizer:
-    """From the JSON inside a file, a name, or a path."""
-    if named.lstrip().startswith("{"):
-        return Tokenizer.from_json(named)
+def known_tokenizers() -> dict[str, str]:
+    """Name that a weights file may use -> what it stands for: those in the package, and the
+    official ones on the hub."""
+    shipped = {name: ASSETS / f"{name}-tokenizer.json" for name in PRESETS}
+    found = {name: str(path) for name, path in shipped.items() if path.is_file()}
+    return found | {name: name for name in OFFICIAL_TOKENIZERS}
+
+
+def _tokenizer(named: str, where: str, embedded: str = "") -> Tokenizer:
+    """named: a name or path of the user's, or of the package. embedded: what the weights file holds
+    or names; used when the user names none."""
+    if not named and embedded:
+        text = embedded_tokenizer(embedded, where, known_tokenizers())
+        try:
+            return load_tokenizer(text)
+        except DataError as error:
+            raise CheckpointError(f"{where}: the tokenizer in its metadata: {error}") from error
     if not named:
         raise CheckpointError(
             f"{where} carries no tokenizer\n  to do: name one: model.tokenizer=bert-base-uncased "

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +21,9 @@ from benchmarks.mini import (
     write_video,
 )
 from benchmarks.mini.store import Store
-from x2vlm.errors import ConfigError, DataError, unknown
+from x2vlm.errors import ConfigError, DataError, WritingError, unknown
+from x2vlm.locking import held
+from x2vlm.writing import half_written
 
 WRITERS: dict[str, tuple[Callable[[Store], None], ...]] = {
     "coco": (write_coco.write_coco,),
@@ -108,8 +108,11 @@ def write_world(
         if part not in WRITERS:
             raise ConfigError(unknown("part of the mini world", part, WRITERS))
     root.parent.mkdir(parents=True, exist_ok=True)
-    with (root.parent / f".{root.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs that start together write it once
+    # Two runs that start together write it once.
+    with held(root.parent / f".{root.name}.lock", str(root), wait=True, say=say):
+        # Of runs that were killed, the latter by older versions.
+        for leftover in (half_written(root), *root.parent.glob(f".{root.name}-*")):
+            shutil.rmtree(leftover, ignore_errors=True)
         found = read_manifest(root)
         if found is None and root.exists() and any(root.iterdir()):
             raise DataError(
@@ -132,8 +135,8 @@ def write_world(
 
 def _add(root: Path, store: Store, missing: Sequence[str], found: Manifest | None) -> Manifest:
     """Write parts beside, move them in, and then the manifest of what is there now."""
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as beside:
-        store.root = Path(beside) / "world"
+    store.root = half_written(root)
+    try:
         store.root.mkdir()
         writers = dict.fromkeys(writer for part in missing for writer in WRITERS[part])
         for writer in writers:
@@ -154,6 +157,10 @@ def _add(root: Path, store: Store, missing: Sequence[str], found: Manifest | Non
             store.root.rename(root)
         else:
             _merge(store.root, root)
+    except OSError as error:
+        raise WritingError(root, error) from error
+    finally:
+        shutil.rmtree(store.root, ignore_errors=True)
     return manifest
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.base import Benchmark, Split
-from benchmarks.captions import IGLUE_WORDS, last_two
+from benchmarks.captions import last_two
 from benchmarks.files import Files, under
 from benchmarks.media import Images
 from benchmarks.metrics import labels as metric
@@ -60,7 +60,7 @@ BENCHMARK = Benchmark(
         "test": Split("test", languages=TESTED),
     },
     chance={"accuracy": 50.0},
-    options={"images": 2, "max_words": IGLUE_WORDS},
+    options={"images": 2, "max_words": 30, "flip": "free"},  # read by NLVR2's official code
     languages=("en", *TESTED),
     labels=lambda _: nlvr2.LABELS,
     paper="Liu et al., EMNLP 2021",

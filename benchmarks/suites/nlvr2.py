@@ -95,7 +95,7 @@ BENCHMARK = Benchmark(
         "test": Split("test", note="test-P, the public test set (test1.json)"),
     },
     chance={"accuracy": 50.0},
-    options={"images": 2},
+    options={"images": 2, "flip": "free"},
     labels=lambda _: LABELS,
     paper="Suhr et al., ACL 2019",
     url="https://lil.nlp.cornell.edu/nlvr/",

@@ -61,7 +61,7 @@ BENCHMARK = Benchmark(
         "test_labelled": Split("test", note="as X²-VLM: without those 14 rows"),
     },
     chance={"accuracy": 100.0 / 3.0},
-    options={"max_words": IGLUE_WORDS},
+    options={"max_words": IGLUE_WORDS, "flip": "free"},
     languages=("en", "ar", "es", "fr", "ru"),
     labels=lambda _: LABELS,
     paper="Bugliarello et al., ICML 2022",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from x2vlm.errors import Error, unknown
+from x2vlm.cli.failures import print_failure
+from x2vlm.errors import unknown
+from x2vlm.stopping import ended_by_sigterm
 
 
 class Command(NamedTuple):
@@ -25,6 +28,9 @@ SHOWN = "  every setting with its value: x2vlm show benchmark=…"
 SHOWING = """  RUNS are run folders, or folders of them; without any: runs.
   allow: records that are refused otherwise (limited, partial, dirty, superseded), shown marked.
   states: published numbers to show (verified, weak, digitised, conflicting, memory)"""
+TRUSTED = """  benchmark=FILE.py:NAME,…: code that runs are of and that you trust; what a
+  record alone names is never run"""
+PICTURES = """  pictures: folders beside the runs' data folders from which pictures may be copied"""
 
 DATA_HELP = """  x2vlm data status data=DIR [layout=FILE] [benchmark=NAME,…] [SETTINGS]
       what is there per benchmark and split: complete, partial, missing (and how to get it)
@@ -74,23 +80,30 @@ COMMANDS: dict[str, Command] = {
     "board": Command("[RUNS…] [board=NAME] [format=md|csv|tex|json|html] [out=DIR]"
                      " [allow=dirty,limited,…] [states=verified,weak,…]",
                      "tables from records", "boards:board", SHOWING),
-    "compare": Command("RUN RUN […] [seed=N] [out=DIR]",
+    "compare": Command("RUN RUN […] [seed=N] [out=DIR] [benchmark=FILE.py:NAME]",
                        "paired comparison of runs on the same samples", "boards:compare",
                        "  a RUN is a run folder, or a folder of runs (each benchmark once).\n"
-                       "  out: writes compare.md, and flips.csv with every sample that flipped"),
+                       "  out: writes compare.md, and flips.csv with every sample that flipped\n"
+                       f"{TRUSTED}"),
     "explain": Command("IMAGE TEXT [TEXT…] [regions=x,y,w,h;…] | benchmark=… [data=DIR] [limit=N]",
                        "where a model looks and what it locates, as pictures", "explain:explain"),
-    "site": Command("[RUNS…] [out=site] [gallery=DIR,…] [allow=…] [states=…]",
-                    "a static site of boards and samples", "boards:site", SHOWING),
-    "export": Command("[RUNS…] [out=export] [name=…] [allow=…]",
-                      "results for other harnesses, and a model card's block", "boards:export"),
-    "submit": Command("RUN [name=…] [out=DIR] [kind=nocaps] [subset=…]",
-                      "the official submission file of a run", "boards:submit"),
+    "site": Command("[RUNS…] [out=site] [gallery=DIR,…] [pictures=DIR,…] [allow=…] [states=…]"
+                    " [benchmark=FILE.py:NAME]",
+                    "a static site of boards and samples", "boards:site",
+                    f"{SHOWING}\n{PICTURES}\n{TRUSTED}"),
+    "export": Command("[RUNS…] [out=export] [name=…] [allow=…] [benchmark=FILE.py:NAME]",
+                      "results for other harnesses, and a model card's block", "boards:export",
+                      TRUSTED),
+    "submit": Command("RUN [name=…] [out=DIR] [kind=nocaps] [subset=…] [benchmark=FILE.py:NAME]",
+                      "the official submission file of a run", "boards:submit", TRUSTED),
 }  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 for an error a user can mend, 2 for bad usage."""
+    """Run one command; the exit status.
+
+    0: done; 1: an error, named in a line; 2: bad usage; 130 and 143: stopped by Ctrl-C, by SIGTERM.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
@@ -105,25 +118,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\n{command.details}" if command.details else "")
         return 0
     try:
-        module, _, function = command.run.partition(":")
-        call: Callable[[list[str]], int] = getattr(
-            importlib.import_module(f"x2vlm.cli.{module}"), function
-        )
-        return call(rest)
+        with ended_by_sigterm():
+            module, _, function = command.run.partition(":")
+            call: Callable[[list[str]], int] = getattr(
+                importlib.import_module(f"x2vlm.cli.{module}"), function
+            )
+            return call(rest)
     except BrokenPipeError:  # `x2vlm list | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Error as error:
-        print(f"x2vlm {name}: {error}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        said = "".join(f", {part}" for part in (str(stop), "the same command resumes") if part)
+        print(f"x2vlm {name}: stopped{said}", file=sys.stderr)
+        return 128 + getattr(stop, "number", signal.SIGINT)
+    except Exception as error:
+        print_failure(name, error)
         return 1
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"x2vlm {name}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"x2vlm {name}: stopped; the same command goes on where it was", file=sys.stderr)
-        return 130
 
 
 def help_text() -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.registry import get
 from leaderboards.aggregate import FLAGS, flags_of, long_table, read_records
 from leaderboards.board import BoardTable, boards_of, get_board
 from leaderboards.export import FORMATS
@@ -79,6 +80,12 @@ def _allowed(settings: Mapping[str, str]) -> tuple[str, ...]:
     return listed(settings, "allow", "flag", FLAGS)
 
 
+def _trust(settings: Mapping[str, str]) -> None:
+    """benchmark=FILE.py:NAME,…: code that the user allows, for records that name it."""
+    for name in listed(settings, "benchmark"):
+        get(name)
+
+
 def _states(settings: Mapping[str, str]) -> tuple[str, ...]:
     """States of published numbers that are shown."""
     return listed(settings, "states", "state of published numbers", STATES) or STATES[:1]
@@ -103,7 +110,8 @@ def compare(words: Sequence[str]) -> int:
     from x2vlm.writing import write_atomically
 
     plain, settings = split_words(words)
-    take(settings, "seed", "out")
+    take(settings, "seed", "out", "benchmark")
+    _trust(settings)
     if len(plain) < 2:
         raise ConfigError("usage: x2vlm compare RUN RUN […]; each a run folder or a folder of runs")
     paths = [find_records([Path(word)]) for word in plain]  # all there, before any is opened
@@ -152,7 +160,8 @@ def submit(words: Sequence[str]) -> int:
     from leaderboards.runs import open_run, unaltered
 
     plain, settings = split_words(words)
-    take(settings, "name", "out", "kind", "subset")
+    take(settings, "name", "out", "kind", "subset", "benchmark")
+    _trust(settings)
     if len(plain) != 1:
         raise ConfigError("usage: x2vlm submit RUN [name=…] [out=DIR] [kind=nocaps] [subset=…]")
     folder = Path(plain[0])
@@ -194,10 +203,15 @@ def difference(folders: Sequence[Path]) -> int:
 def site(words: Sequence[str]) -> int:
     """Write a static site of runs: x2vlm site [RUNS…] [out=DIR] [gallery=DIR,…] [allow=…]."""
     plain, settings = split_words(words)
-    take(settings, "out", "allow", "states", "gallery")
-    gallery = [Path(folder) for folder in listed(settings, "gallery")]
+    take(settings, "out", "allow", "states", "gallery", "pictures", "benchmark")
+    _trust(settings)
+    gallery, pictures = (
+        [Path(folder) for folder in listed(settings, name)] for name in ("gallery", "pictures")
+    )
     out = Path(settings.get("out", "site"))
-    print(write_site(_folders(plain), out, _allowed(settings), gallery, _states(settings)))
+    print(
+        write_site(_folders(plain), out, _allowed(settings), gallery, _states(settings), pictures)
+    )
     return 0
 
 
@@ -207,6 +221,7 @@ def write_site(
     allow: Collection[str] = (),
     gallery: Sequence[Path] = (),
     states: Collection[str] = STATES[:1],
+    pictures: Sequence[Path] = (),
 ) -> Path:
     """The site of all runs below `folders`, and of explanations; returns its first page."""
     from benchmarks.mini.home import data_root
@@ -216,7 +231,10 @@ def write_site(
     from x2vlm.watch import plain_watch
 
     runs = open_runs(find_records(folders), data_root)
-    built = build_site(runs, out, allow=allow, states=states, gallery=gallery, progress=plain_watch)
+    built = build_site(
+        runs, out, allow=allow, states=states, gallery=gallery, pictures=pictures,
+        progress=plain_watch,
+    )  # fmt: skip
     for media, why in list(built.unreadable.items())[:5]:
         print(f"no picture: {media}: {why}", file=sys.stderr)
     if len(built.unreadable) > 5:
@@ -233,7 +251,8 @@ def export(words: Sequence[str]) -> int:
     from x2vlm.writing import write_atomically
 
     plain, settings = split_words(words)
-    take(settings, "out", "name", "allow")
+    take(settings, "out", "name", "allow", "benchmark")
+    _trust(settings)
     out = Path(settings.get("out", "export"))
     runs = unaltered(open_runs(find_records(_folders(plain)), data_root))
     write_harness(runs, out)

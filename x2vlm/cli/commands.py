@@ -59,9 +59,11 @@ def _pretrain(chosen: PretrainPlan) -> int:
     from benchmarks.pretrain import pretrain
     from x2vlm import distributed
     from x2vlm.cli.report import start_log
+    from x2vlm.locking import owned
 
     folder = Path(chosen.out) / (chosen.name or chosen.model)
-    with distributed.processes(), start_log(folder, chosen):
+    made = [folder.with_name(f"{folder.name}{ending}") for ending in (".safetensors", ".json")]
+    with distributed.processes(), owned(folder, *made), start_log(folder, chosen):
         print(pretrain(chosen))
     return 0
 
@@ -76,6 +78,8 @@ def _stages(chosen: Plan, last: str) -> int:
     from benchmarks.mini.home import data_root
     from x2vlm import distributed
     from x2vlm.cli.report import start_log, summary
+    from x2vlm.locking import owned
+    from x2vlm.stopping import keeping
 
     with distributed.processes():
         work = runner.Run(chosen, data_root(chosen))
@@ -86,10 +90,12 @@ def _stages(chosen: Plan, last: str) -> int:
             )
         if last != "train":
             work.check()
-        with start_log(work.folder, work.plan):
+        with owned(work.folder), start_log(work.folder, work.plan):
             weights = work.train()
             if last != "train":
-                work.predict(weights)
+                kept = "training and predictions" if weights else "predictions"
+                with keeping(f"{kept} so far are kept"):
+                    work.predict(weights)
             if last == "run" and distributed.is_main():
                 print(summary(work.score(), work.folder))
             elif distributed.is_main():
@@ -103,11 +109,21 @@ def _sweep(command: str, words: Sequence[str]) -> int:
     failed = 0
     for number, combination in enumerate(combinations, 1):
         print(f"[{number}/{len(combinations)}] x2vlm {command} {' '.join(combination)}", flush=True)
-        code = subprocess.call([sys.executable, "-m", "x2vlm", command, *combination])
-        failed += code != 0
+        failed += _apart(command, combination) != 0
     if failed:
         raise Error(f"{failed} of {len(combinations)} runs failed; the others are finished")
     return 0
+
+
+def _apart(command: str, words: Sequence[str]) -> int:
+    """The exit status of a command in its own process; a request to stop is passed on to it."""
+    with subprocess.Popen([sys.executable, "-m", "x2vlm", command, *words]) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()  # it saves its state first
+            process.wait()
+            raise
 
 
 def show(words: list[str]) -> int:
@@ -222,10 +238,18 @@ def convert(words: list[str]) -> int:
         )
     sizes = ("image_size", "frames", "labels")
     numbers = {name: whole(settings, name) for name in sizes if name in settings}
-    report = change(plain[0], plain[1], to=settings["to"], tokenizer=settings.get("tokenizer", ""),
-                    **numbers)  # fmt: skip
-    print(report)
+    kept = _tokenizer_to_keep(settings.get("tokenizer", ""))
+    print(change(plain[0], plain[1], to=settings["to"], tokenizer=kept, **numbers))
     return 0
+
+
+def _tokenizer_to_keep(name: str) -> str:
+    """What a weights file keeps of the tokenizer that the user names: a name that every
+    installation knows, or the whole tokenizer, since no other name in a file is followed."""
+    from x2vlm.data.text import load_tokenizer
+    from x2vlm.weights import known_tokenizers
+
+    return name if not name or name in known_tokenizers() else load_tokenizer(name).to_json()
 
 
 def reproduce(words: list[str]) -> int:

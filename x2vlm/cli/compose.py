@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.plan import ModelChoice, Plan
-from benchmarks.registry import OWN_NAMES, is_own
+from benchmarks.registry import OWN_NAMES, get, is_own
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 from x2vlm.errors import ConfigError, unknown
 
@@ -123,8 +123,10 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def plan(tree: dict[str, Any]) -> Plan:
-    """The plan of one run out of the composed tree."""
+    """The plan of one run out of the composed tree; its benchmark is the user's word, so a Python
+    file that it names is imported."""
     benchmark = dict(tree["benchmark"])
+    get(benchmark["name"])
     own = {"protocol", "split", "train_split", "languages", "train_languages", "options"}
     values: dict[str, Any] = {k: benchmark[k] for k in own if benchmark.get(k) is not None}
     values.update({k: tree[k] for k in own - {"options"} if tree.get(k)})

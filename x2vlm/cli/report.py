@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
 
 from benchmarks.record import ResultRecord, json_ready
 from x2vlm import distributed
+from x2vlm.cli.failures import log_traceback
 from x2vlm.config import Settings
 from x2vlm.errors import Error
 from x2vlm.writing import write_atomically
@@ -19,9 +20,14 @@ from x2vlm.writing import write_atomically
 
 @contextmanager
 def start_log(folder: Path, plan: Settings) -> Iterator[None]:
-    """Log to stderr and FOLDER/log.txt (main process only), and keep the settings there."""
+    """Log to stderr and FOLDER/log.txt (main process only), and keep the settings there.
+
+    The traceback of an error that ends the block goes to the log; of the other processes, to
+    FOLDER/log-RANK.txt.
+    """
     if not distributed.is_main():
-        yield
+        with _tracebacks(folder / f"log-{distributed.rank()}.txt"):
+            yield
         return
     folder.mkdir(parents=True, exist_ok=True)
     settings = yaml.safe_dump(json_ready(plan.to_dict()), sort_keys=False, allow_unicode=True)
@@ -31,23 +37,48 @@ def start_log(folder: Path, plan: Settings) -> Iterator[None]:
     log.propagate = False
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(logging.Formatter("%(message)s"))
-    file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    file = _LogFile(folder / "log.txt", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(console)
     log.addHandler(file)
     try:
-        yield
-    except Error as error:  # its message is enough, and the door prints it
+        with _tracebacks(folder / "log.txt"):
+            yield
+    except (Error, KeyboardInterrupt) as error:  # its message is enough, and the door prints it
         file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, "stopped: %s", (error,), None))
-        raise
-    except Exception:  # the traceback goes to the file here, to the console as it leaves Python
-        told = ("stopped by an error", (), sys.exc_info())
-        file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, *told))
         raise
     finally:
         for handler in (console, file):
             log.removeHandler(handler)
             handler.close()
+
+
+@contextmanager
+def _tracebacks(log: Path) -> Iterator[None]:
+    """The traceback of an error that is not ours goes to the log file."""
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as error:
+        log_traceback(error, log)
+        raise
+
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts short, without a traceback for every line; the console has it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write and flush the line, or leave it out."""
+        with suppress(OSError):
+            if self.stream is not None:
+                self.stream.write(self.format(record) + self.terminator)
+                self.flush()
+
+    def close(self) -> None:
+        """Close the file, whatever it still held."""
+        with suppress(OSError):
+            super().close()
 
 
 def summary(record: ResultRecord, folder: Path) -> str:

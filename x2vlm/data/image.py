@@ -65,6 +65,7 @@ class Sample:
 
     images: one tensor per `record.images`, CHW, or FCHW for a video; consecutive evaluation
     samples of one image hold the very same tensor. box: `target["box"]` as fractions, if any.
+    flipped: whether any of its images is mirrored.
     """
 
     record: Record
@@ -176,8 +177,9 @@ class TrainTransform:
     """Random resized crop, flip, RandAugment, normalise: for everything without boxes.
 
     scale: share of the area that the crop keeps. flip: "free" with probability 0.5, "careful" the
-    same unless the texts or answers say left or right, "never". augment: None is off.
-    Frames of one video share the crop, the flip and the operations.
+    same unless the texts, the answers or the label say left or right, "never". augment: None is
+    off. labels: names of the labels that `target["label"]` counts, where there are any.
+    Several images are drawn for one by one (official); the frames of one video share everything.
     """
 
     def __init__(
@@ -186,16 +188,20 @@ class TrainTransform:
         scale: tuple[float, float] = (0.5, 1.0),
         flip: Flip = "free",
         augment: RandAugment | None = AUGMENT,
+        labels: Sequence[str] = (),
     ) -> None:
         self.size, self.scale, self.flip, self.augment = size, scale, flip, augment
+        self.labels = labels
 
     def __call__(
         self, record: Record, images: Sequence[Pixels], rng: np.random.Generator
     ) -> Sample:
-        """See Transform. Several images are drawn for one by one; they share the flip."""
-        allowed = self.flip == "free" or (self.flip == "careful" and not _sided(record))
-        flipped = bool(rng.random() < 0.5) and allowed
-        return Sample(record, tuple(self._prepare(p, flipped, rng) for p in images), None, flipped)
+        """See Transform."""
+        careful = self.flip == "careful" and not _sided(record, self.labels)
+        allowed = self.flip == "free" or careful
+        flips = [bool(draw < 0.5) and allowed for draw in rng.random(len(images))]
+        prepared = [self._prepare(p, f, rng) for p, f in zip(images, flips, strict=True)]
+        return Sample(record, tuple(prepared), None, any(flips))
 
     def _prepare(self, pixels: Pixels, flipped: bool, rng: np.random.Generator) -> Tensor:
         frames = _frames(pixels)
@@ -267,8 +273,11 @@ def move_box(
     )
 
 
-def _sided(record: Record) -> bool:
-    return says_side((*record.texts, *record.target.get("answers", ())))
+def _sided(record: Record, labels: Sequence[str] = ()) -> bool:
+    """Whether the texts, an answer or the label of a record name a side."""
+    place = record.target.get("label")
+    label = [labels[place]] if labels and place is not None else []
+    return says_side((*record.texts, *record.target.get("answers", ()), *label))
 
 
 def _random_crop(

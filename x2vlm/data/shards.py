@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from x2vlm.data.unpacking import LONGEST_ROW, check_parquet, open_unpacked
 from x2vlm.errors import DataError
+from x2vlm.writing import half_written, remove_unfinished
 
 Row = bytes | Mapping[str, Any]
 Format = Literal["jsonl", "jsonl.gz", "tar", "parquet"]
@@ -70,7 +72,7 @@ def decode_row(row: Row, source: str) -> Mapping[str, Any]:
         return row
     try:
         value = json.loads(row)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"is not JSON ({error})", source=source) from None
     if not isinstance(value, dict):
         raise DataError(f"is a {type(value).__name__}", source=source, expected="a JSON object")
@@ -87,17 +89,28 @@ def _reader(path: Path) -> Callable[[Path, int], Iterator[tuple[int, Row]]] | No
 
 
 def _lines(path: Path, first: int) -> Iterator[tuple[int, Row]]:
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rb") as stream:
-        for number, line in enumerate(stream):
+    with open_unpacked(path) as stream:
+        number = -1
+        while line := stream.readline(LONGEST_ROW + 1):
+            number += 1
+            _check_row(len(line), path, number)
             if number >= first and not line.isspace():
                 yield number, line
+
+
+def _check_row(size: int, path: Path, number: int) -> None:
+    if size > LONGEST_ROW:
+        raise DataError(
+            f"the row has more than {LONGEST_ROW // 2**20} MiB",
+            source=f"{path}:{number + 1}",
+            fix="build the shard again with smaller pictures or fewer frames",
+        )
 
 
 def _members(path: Path, first: int) -> Iterator[tuple[int, Row]]:
     """Members a/b.jpg, a/b.json, a/b.txt are row "a/b": binary, the fields of the JSON, caption."""
     number, key, row = -1, None, dict[str, Any]()
-    with tarfile.open(path, "r|*") as archive:
+    with open_unpacked(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
         while (member := archive.next()) is not None:
             vars(archive)["members"] = []  # it would remember every member that it has passed
             if not member.isfile():
@@ -108,9 +121,10 @@ def _members(path: Path, first: int) -> Iterator[tuple[int, Row]]:
                 if number >= first:
                     yield number, row
                 number, key, row = number + 1, (folder, stem), {}
-            stream = archive.extractfile(member)
-            if number >= first and stream is not None:
-                row |= _field(extension.lower(), stream.read())
+            _check_row(member.size, path, number)
+            content = archive.extractfile(member)
+            if number >= first and content is not None:
+                row |= _field(extension.lower(), content.read())
     if number >= first:
         yield number, row
 
@@ -121,7 +135,7 @@ def _field(extension: str, content: bytes) -> dict[str, Any]:
     if extension == "txt":
         return {"caption": content.decode("utf-8", errors="replace")}
     if extension == "json":
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             fields = json.loads(content)
             if isinstance(fields, dict):
                 return fields
@@ -132,6 +146,7 @@ def _field(extension: str, content: bytes) -> dict[str, Any]:
 def _table(path: Path, first: int) -> Iterator[tuple[int, Row]]:
     from pyarrow import ArrowException, parquet  # slow to import, and only for this format
 
+    check_parquet(path)
     try:
         with parquet.ParquetFile(path) as table:
             number, groups = 0, list(range(table.num_row_groups))
@@ -166,18 +181,19 @@ def write_shards(
     form, is removed at the end: readers take every shard of a folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
     written: list[Path] = []
     pending = iter(rows)
     row = next(pending, None)
     while row is not None or not written:
         path = folder / f"{len(written):06d}.{form}"
-        partial = path.with_name(path.name + ".partial")
-        with _writer(partial, form) as write:
+        beside = half_written(path)
+        with _writer(beside, form) as write:
             count = 0
             while row is not None and count < rows_per_shard:
                 write(row)
                 row, count = next(pending, None), count + 1
-        partial.replace(path)
+        beside.replace(path)
         written.append(path)
     for path in folder.glob(f"{'[0-9]' * 6}.{form}"):
         if path not in written:

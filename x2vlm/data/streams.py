@@ -26,6 +26,7 @@ from x2vlm.data.fields import together
 from x2vlm.data.shards import Row, decode_row, find_shards, read_rows
 from x2vlm.data.workers import Loaded, Report, Skipped
 from x2vlm.errors import ConfigError, DataError
+from x2vlm.stopping import ignore_ctrl_c
 from x2vlm.types import Batch
 
 LOG = logging.getLogger("x2vlm")
@@ -181,6 +182,7 @@ class StreamLoader:
             batch_size=None,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=ignore_ctrl_c,
         )
         parcels = iter(loader)
         while True:

@@ -93,12 +93,24 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text: str) -> Tokenizer:
         """The tokenizer of `to_json`, or of the text of a tokenizer.json file."""
-        backend = tokenizers.Tokenizer.from_str(text)
+        try:
+            backend = tokenizers.Tokenizer.from_str(text)
+        except Exception as error:  # the library raises plain Exceptions
+            raise DataError(
+                f"the tokenizer's JSON cannot be read ({str(error).splitlines()[0][:200]})",
+                expected="the text of a tokenizer.json",
+            ) from error
         return cls(backend, _kind(backend))
 
     def _word_starts(self) -> NDArray[np.bool_]:
         starts = np.ones(self.vocabulary, dtype=bool)
         for token, index in self._backend.get_vocab(with_added_tokens=True).items():
+            if index >= self.vocabulary:
+                raise DataError(
+                    f"the token {token[:40]!r} has the id {index}, but there are "
+                    f"{self.vocabulary} tokens",
+                    expected="ids from 0 without a gap",
+                )
             if self.kind == "bert":
                 starts[index] = not token.startswith("##")
             else:
@@ -108,11 +120,14 @@ class Tokenizer:
 
 
 def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
-    """A tokenizer from a vocab.txt, a tokenizer.json, a folder with either (or with XLM-R's
-    sentencepiece.bpe.model), or a name on the Hugging Face hub.
+    """A tokenizer from a vocab.txt, a tokenizer.json or its text, a folder with either (or with
+    XLM-R's sentencepiece.bpe.model), or a name on the Hugging Face hub. A name must be the user's
+    or the package's own, for it may lead to any path and to the network.
 
     Raises DataError that says what was looked for.
     """
+    if str(name_or_path).lstrip().startswith("{"):
+        return Tokenizer.from_json(str(name_or_path))
     path = Path(name_or_path)
     if path.is_dir():
         found = [path / name for name in ("tokenizer.json", "vocab.txt") if (path / name).is_file()]

@@ -36,18 +36,22 @@ _FIX = "get the file again, or set data.on_error=skip to count it and go on"
 def frame_indices(total: int, frames: int, rng: np.random.Generator | None = None) -> list[int]:
     """`frames` numbers in [0, total), ascending; total must be at least 1.
 
-    The video is cut into segments whose lengths differ by at most one, the longer first; each
-    gives its first frame, or with `rng` a random one. A video of fewer frames than segments
-    repeats them evenly, without chance (official sampling).
+    The video is cut into segments whose lengths differ by at most one; each gives a frame. In
+    evaluation the longer come first, each gives its first frame, and a video of fewer frames than
+    segments repeats them evenly. With `rng` (training) it is random which are longer, which frame
+    a segment gives, and which frames are repeated (official sampling).
     """
     if total < 1 or frames < 1:
         raise ValueError(f"cannot take {frames} frames out of {total}")
-
     if total <= frames:
+        if rng is not None:
+            return sorted([*range(total), *rng.integers(total, size=frames - total).tolist()])
         share, longer = divmod(frames, total)
         return [i for i in range(total) for _ in range(share + int(i < longer))]
     share, longer = divmod(total, frames)
     lengths = [share + int(i < longer) for i in range(frames)]
+    if rng is not None and longer:
+        lengths = rng.permutation(lengths).tolist()
     starts = [0, *itertools.accumulate(lengths[:-1])]
     if rng is None:
         return starts
@@ -196,7 +200,7 @@ def _pictures(media: Media) -> list[Media]:
         ] or _no_frames(media)
     except FileNotFoundError:
         raise MediaError("frames do not exist", source=media.path, fix="check the path") from None
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, RecursionError, binascii.Error) as error:
         raise MediaError(
             f"cannot be read ({error})",
             source=media.path,

@@ -18,6 +18,7 @@ from x2vlm.data.image import Pixels, Sample, Transform
 from x2vlm.data.orientation import turned, upright_size
 from x2vlm.data.video import read_frames
 from x2vlm.errors import DataError, MediaError
+from x2vlm.stopping import ignore_ctrl_c
 from x2vlm.types import Batch, Media, Record
 
 OnError = Literal["raise", "skip"]
@@ -156,6 +157,7 @@ class Loader:
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=2 if self.workers else None,
+            worker_init_fn=ignore_ctrl_c,
         )
         batches = iter(loader)
         while True:

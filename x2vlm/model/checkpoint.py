@@ -7,9 +7,9 @@ Our file is safetensors whose metadata holds the format, the config as JSON, opt
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
+import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,14 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from x2vlm.errors import CheckpointError, unknown
+from x2vlm.errors import CheckpointError, ConfigError, unknown
 from x2vlm.model.config import TASK_HEADS, ModelConfig
 from x2vlm.model.fit import Fault, State, compare, empty_model, fit, refuse
+from x2vlm.model.metadata import FORMAT, read_metadata
 from x2vlm.model.names import SMOOTHING, derived, infer_config, official_name
 from x2vlm.model.x2vlm import X2VLM
-
-FORMAT = "x2vlm-1"
-"""of our weights files"""
+from x2vlm.writing import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +48,34 @@ def read_state(path: Path) -> State:
         raise CheckpointError(f"no weights file at {path}")
     if _is_safetensors(path):
         return _read_safetensors(path)[0]
+    _check_unpacked(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a broken torch file raises almost anything
         raise CheckpointError(
             f"{path} cannot be read as weights: {_unreadable(error)}\n"
             "  expected: a complete torch file of tensors only (others could run code, and are "
             "refused)\n  to do: download it again, or save its state dict anew"
         ) from error
     return unwrap(loaded, str(path))
+
+
+def _check_unpacked(path: Path) -> None:
+    """CheckpointError for a torch file (a zip archive) that grows when unpacked: torch stores its
+    tensors as they are, so such a file was made to fill the memory."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return  # torch says what is wrong with it
+    if unpacked > 2 * path.stat().st_size + 2**20:
+        raise CheckpointError(
+            f"{path} has {path.stat().st_size} bytes, but unpacked {unpacked}\n"
+            "  expected: a file as torch.save writes it, which is not compressed\n"
+            "  to do: if you trust it, unpack and save it again with torch.save"
+        )
 
 
 def _unreadable(error: Exception) -> str:
@@ -87,10 +105,15 @@ def unwrap(loaded: object, where: str) -> State:
             "tensors\n  to do: give the model's state dict, or a dict with it under `model`"
         )
     for name, value in loaded.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or not isinstance(name, str):
             raise CheckpointError(
                 f"{where}: {name!r} is {type(value).__name__}, expected a tensor; give the model's "
                 "state dict, or a dict with it under `model`"
+            )
+        if not value.is_meta and value.nbytes > value.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{where}: {name!r} of shape {tuple(value.shape)} is larger than its data in the "
+                "file; save the state dict again, with every tensor whole"
             )
     if all(name.startswith("module.") for name in loaded):
         return {name.removeprefix("module."): value for name, value in loaded.items()}
@@ -168,7 +191,8 @@ def load_official(
     allow_new: Collection[str] = (),
     text_heads: int | None = None,
 ) -> X2VLM:
-    """A model from official weights: a .th file (dict with `model`, or bare), or its state dict.
+    """A model from official weights: a .th file (dict with `model`, or bare), or its state dict,
+    which is copied.
 
     config: the model wanted; None: what the weights say. to: fields of the config to change, such
     as a task's heads. Position tables are resized to the image size wanted, frame positions cut or
@@ -177,11 +201,14 @@ def load_official(
     side where they are not width / 64. Raises CheckpointError, naming the first tensors at fault.
     """
     where = "state dict" if isinstance(source, Mapping) else str(source)
-    state = dict(source) if isinstance(source, Mapping) else read_state(Path(source))
+    if isinstance(source, Mapping):
+        state = {name: tensor.detach().clone() for name, tensor in source.items()}
+    else:
+        state = read_state(Path(source))
     asked = text_heads or (config.text.heads if config else None)
     try:
         found = infer_config({name: tensor.shape for name, tensor in state.items()}, asked)
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{where}: {error}") from error
     state = from_official(state, found, where)
     target = target_config(config or found, to, image_size=image_size, frames=frames)
@@ -189,7 +216,8 @@ def load_official(
 
 
 def to_official(model: X2VLM, smoothing: float = 0.1) -> State:
-    """The state dict under official names, with all the tensors official code saves.
+    """The state dict under official names, with all the tensors official code saves. It shares the
+    model's memory, as any state dict does.
 
     smoothing: of captioning models, which keep it in a buffer.
     """
@@ -207,7 +235,7 @@ def save(
     extra: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write our one-file format: beside the target first, then renamed.
+    """Write our one-file format, whole or not at all. WritingError when it cannot be written.
 
     tokenizer: its JSON or name. dtype: of storage; `load` gives float32 again.
     """
@@ -219,13 +247,11 @@ def save(
         "tokenizer": tokenizer,
         "extra": json.dumps(dict(extra or {})),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.touch()
-    mode = beside.stat().st_mode
-    save_file(state, beside, metadata)
-    beside.chmod(mode)  # safetensors writes files that nobody else may read
-    beside.replace(path)
+    with whole(path) as beside:
+        beside.touch()
+        mode = beside.stat().st_mode
+        save_file(state, beside, metadata)
+        beside.chmod(mode)  # safetensors writes files that nobody else may read
 
 
 def load(
@@ -241,14 +267,9 @@ def load(
     if not path.is_file():
         raise CheckpointError(f"no weights file at {path}")
     state, metadata = _read_safetensors(path)
-    if metadata.get("format") != FORMAT:
-        official = "vision_encoder.cls_token" in state
-        raise CheckpointError(
-            f"{path} is not one of our weights files (format {metadata.get('format')!r}, expected "
-            f"{FORMAT!r})\n  to do: "
-            + ("use load_official: its names are official" if official else "give another file")
-        )
-    source = ModelConfig.from_dict(json.loads(metadata["config"]))
+    shapes = {name: tensor.shape for name, tensor in state.items()}
+    about = read_metadata(metadata, shapes, str(path))
+    source = about.config
     target = target_config(source, to, image_size=image_size, frames=frames)
     model = fit(
         {name: _upcast(tensor) for name, tensor in state.items()},
@@ -257,7 +278,7 @@ def load(
         allow_new=allow_new,
         where=str(path),
     )
-    return Loaded(model, metadata.get("tokenizer", ""), json.loads(metadata.get("extra", "{}")))
+    return Loaded(model, about.tokenizer, about.extra)
 
 
 def load_any(path: str | Path, to: Mapping[str, Any] | None = None, **changes: Any) -> Loaded:
@@ -310,10 +331,8 @@ def convert(
     )
     model, out = loaded.model, Path(out)
     if to == "official":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = out.with_name(f".{out.name}.{os.getpid()}")
-        torch.save({"model": to_official(model)}, beside)
-        beside.replace(out)
+        with whole(out) as beside:
+            torch.save({"model": to_official(model)}, beside)
     else:
         save(model, out, tokenizer=tokenizer or loaded.tokenizer, extra=loaded.extra)
     dropped = [head for head in before if head not in model.config.heads]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
 from x2vlm.errors import ConfigError, unknown
+from x2vlm.plain import FLAG, TEXT, Kind, conform, listed, number, whole
 
 TASK_HEADS: dict[str, tuple[str, ...]] = {
     "pretraining": ("contrastive", "matching", "box", "mlm"),
@@ -26,8 +27,43 @@ TextKind = Literal["bert", "xlm-roberta"]
 HEADS = ("contrastive", "matching", "box", "mlm", "classifier", "pair_classifier", "decoder")
 
 
+LARGEST_GRID = 96
+"""patches along a side: the index of their pairs takes 0.7 GB"""
+WIDTH = whole(1, 2**16)
+SHARE = number(0, 1)
+KINDS: dict[str, Kind] = {
+    "image_size": whole(1, 2**14),
+    "patch_size": whole(1, 2**10),
+    "width": WIDTH,
+    "depth": whole(1, 128),
+    "hidden": whole(1, 2**18),
+    "drop_path": SHARE,
+    "layer_scale": number(0, 1e3),
+    "vocabulary": whole(8, 2**22),
+    "layers": whole(0, 128),
+    "positions": whole(3, 2**16),
+    "dropout": SHARE,
+    "attention_dropout": SHARE,
+    "fusion_layers": whole(1, 128),
+    "separate_fusion": FLAG,
+    "embed": whole(0, 2**16),
+    "frames": whole(0, 2**12),
+    "labels": whole(0, 2**20),
+    "decoder_layers": whole(0, 48),
+}
+"""What the fields of the dataclasses below may be, wherever they come from: far beyond any model,
+and small enough that no file can ask for the memory or hours of a giant one."""
+ATTENTION_HEADS = whole(1, 2**10)
+
+
 class _Shape:
     """Base of the dataclasses here: a JSON round trip that refuses unknown fields."""
+
+    def _check_fields(self, above: str = "", **more: Kind) -> None:
+        """ConfigError for a field that is not of its kind. above: what the fields are called in."""
+        for name, kind in {**KINDS, **more}.items():
+            if hasattr(self, name):
+                conform(getattr(self, name), kind, "model", ConfigError, above + name)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -61,6 +97,7 @@ class VisionConfig(_Shape):
     """initial value of gamma_1 and gamma_2"""
 
     def __post_init__(self) -> None:
+        self._check_fields("vision.", heads=ATTENTION_HEADS)
         if self.image_size % self.patch_size:
             raise ConfigError(
                 f"vision.image_size {self.image_size} is not a multiple of "
@@ -68,6 +105,11 @@ class VisionConfig(_Shape):
             )
         if self.width % self.heads:
             raise ConfigError(f"vision.width {self.width} is not a multiple of {self.heads} heads")
+        if self.grid > LARGEST_GRID:
+            raise ConfigError(
+                f"vision.image_size {self.image_size} makes {self.grid} patches of "
+                f"{self.patch_size} pixels along a side; at most {LARGEST_GRID} are possible"
+            )
 
     @property
     def grid(self) -> int:
@@ -100,7 +142,8 @@ class TextConfig(_Shape):
 
     def __post_init__(self) -> None:
         if self.kind not in ("bert", "xlm-roberta"):
-            raise ConfigError(unknown("text.kind", self.kind, ("bert", "xlm-roberta")))
+            raise ConfigError(unknown("text.kind", str(self.kind), ("bert", "xlm-roberta")))
+        self._check_fields("text.", heads=ATTENTION_HEADS)
         if self.width % self.heads:
             raise ConfigError(f"text.width {self.width} is not a multiple of {self.heads} heads")
 
@@ -145,6 +188,11 @@ class ModelConfig(_Shape):
     """of `decoder`, when it is among the heads"""
 
     def __post_init__(self) -> None:
+        self._check_fields(
+            vision=Kind("the settings of vision", lambda value: isinstance(value, VisionConfig)),
+            text=Kind("the settings of text", lambda value: isinstance(value, TextConfig)),
+            heads=listed(TEXT),
+        )
         for head in self.heads:
             if head not in HEADS:
                 raise ConfigError(unknown("head", head, HEADS))
@@ -161,7 +209,7 @@ class ModelConfig(_Shape):
             plain["vision"] = VisionConfig.from_dict(plain["vision"])
         if isinstance(plain.get("text"), Mapping):
             plain["text"] = TextConfig.from_dict(plain["text"])
-        if "heads" in plain:
+        if isinstance(plain.get("heads"), list):
             plain["heads"] = tuple(plain["heads"])
         known = {f.name for f in fields(cls)}
         for name in plain:

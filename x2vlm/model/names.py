@@ -142,13 +142,17 @@ class _Shapes:
 
     shapes: Mapping[str, torch.Size]
 
-    def of(self, name: str) -> torch.Size:
+    def of(self, name: str, axes: int = 2) -> torch.Size:
+        """The shape of a tensor that must be there and have so many axes."""
         if name not in self.shapes:
             raise CheckpointError(
                 f"not a checkpoint of X²-VLM: it has no {name}\n"
                 f"  found: {', '.join(sorted(self.shapes)[:4])}, …\n  to do: {_guess(self.shapes)}"
             )
-        return self.shapes[name]
+        shape = self.shapes[name]
+        if len(shape) != axes:
+            raise CheckpointError(f"{name} has the shape {tuple(shape)}, expected {axes} axes")
+        return shape
 
     def __contains__(self, name: str) -> bool:
         return name in self.shapes
@@ -184,7 +188,7 @@ def infer_config(shapes: Mapping[str, torch.Size], text_heads: int | None = None
     of width, as in every published model. CheckpointError when it is no such checkpoint.
     """
     found = _Shapes(shapes)
-    patch = found.of("vision_encoder.patch_embed.proj.weight")
+    patch = found.of("vision_encoder.patch_embed.proj.weight", axes=4)
     table = found.of("vision_encoder.blocks.0.attn.relative_position_bias_table")
     vision = VisionConfig(
         image_size=patch[2] * grid_of(torch.empty(table, device="meta")),
@@ -218,7 +222,7 @@ def infer_config(shapes: Mapping[str, torch.Size], text_heads: int | None = None
         fusion_layers=len(crossing),
         separate_fusion=separate,
         embed=found.of("text_proj.weight")[0] if "contrastive" in heads else 256,
-        frames=shapes[name][1] if (name := "absolute_frame_pos_embed") in shapes else 0,
+        frames=found.of(name, axes=4)[1] if (name := "absolute_frame_pos_embed") in shapes else 0,
         heads=heads,
         labels=labels,
         decoder_layers=len(found.layers("text_decoder.bert.encoder.layer")) or len(crossing),

@@ -19,14 +19,20 @@ from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation
 from x2vlm.tasks.features import fused, inputs, shared_images
 from x2vlm.tasks.ranking import Candidates, Rule, prepare, rank_answers
-from x2vlm.types import Batch, Prediction
+from x2vlm.types import Batch, Prediction, Record
 
 if TYPE_CHECKING:
+    from x2vlm.config import TrainConfig
     from x2vlm.data.image import Sample
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
 
 ANSWER_TOKENS = 40
+
+
+def _plain(answer: str) -> str:
+    """Without case and runs of blanks, which scorers and most tokenizers ignore."""
+    return " ".join(str(answer).lower().split())
 
 
 class Answering(Task):
@@ -60,6 +66,33 @@ class Answering(Task):
         """Random crops and colours in training; no flip when question or answers name a side."""
         size = self.model.config.vision.image_size
         return TrainTransform(size, flip="careful") if train else EvalTransform(size)
+
+    def check_training(
+        self, units: Sequence[Record], settings: TrainConfig, micro_batch: int
+    ) -> list[str]:
+        """Answers outside the candidate list are learned, and can never be given."""
+        del settings, micro_batch
+        answers = [{_plain(a) for a in unit.target.get("answers", ())} for unit in units]
+        known = {_plain(candidate) for candidate in self.candidates}
+        outside = sum(not known.intersection(given) for given in answers)
+        found = []
+        if known and outside:
+            example = next(
+                unit
+                for unit, given in zip(units, answers, strict=True)
+                if not known.intersection(given)
+            )
+            found.append(
+                f"the answers of {'all' if outside == len(units) else outside} of {len(units)} "
+                f"training questions are not among the {len(self.candidates)} candidate answers, "
+                f"which alone can be given (first: {example.source or example.id})"
+            )
+        if len(units) > 1 and len(set().union(*answers)) == 1:
+            found.append(
+                f"all {len(units)} training questions have the same answer: "
+                "always to give it is all there is to learn"
+            )
+        return found
 
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """image: without repeats. target: rows, the image of each question; in training the

@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
+from x2vlm.errors import ConfigError
 from x2vlm.types import Batch, Prediction, Record
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from x2vlm.config import TrainConfig
     from x2vlm.data.image import Sample, Transform
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
@@ -113,3 +115,34 @@ class Task(ABC):
     def training_records(self, records: Sequence[Record]) -> Sequence[Record]:
         """The units one epoch walks over; e.g. retrieval trains on (image, one caption) pairs."""
         return records
+
+    def check_training(
+        self, units: Sequence[Record], settings: TrainConfig, micro_batch: int
+    ) -> list[str]:
+        """Raise what makes every step teach nothing; what may be wrong comes back in words.
+
+        units: of `training_records`. micro_batch: samples that a process compares with each other.
+        Raises ConfigError naming the setting, DataError naming the data.
+        """
+        del units, settings, micro_batch
+        return []
+
+    def nothing_to_learn(self, batch: Batch) -> str:
+        """Why a micro-batch teaches nothing about some of its losses; empty when it does."""
+        del batch
+        return ""
+
+
+def no_negatives(settings: TrainConfig, micro_batch: int) -> ConfigError:
+    """The error of losses over pairs when a forward pass sees one sample."""
+    given = f"train.batch_size={settings.batch_size}"
+    if settings.micro_batch is not None:
+        given += f", train.micro_batch={settings.micro_batch}"
+    if micro_batch < settings.batch_size and settings.micro_batch is None:
+        given += f" over {settings.batch_size // micro_batch} processes"
+    return ConfigError(
+        f"{given}: every forward pass of a process sees {micro_batch} sample, which has no "
+        "negatives: matching would see right pairs only, and nothing would be learned\n"
+        "  to do: at least 2 samples per process and micro-batch, better 16 or more; "
+        "train.checkpoint_gradients=true saves memory"
+    )

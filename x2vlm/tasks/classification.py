@@ -6,21 +6,22 @@ Axes: B batch, C channels, H W pixels, F frames, L text tokens, D width, K label
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from x2vlm.data.cleaning import TRAIN_WORDS, clean_caption, clean_question
-from x2vlm.data.image import EvalTransform, TrainTransform, Transform
-from x2vlm.errors import ConfigError
+from x2vlm.data.image import EvalTransform, Flip, TrainTransform, Transform
+from x2vlm.errors import ConfigError, DataError, unknown
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation
 from x2vlm.tasks.features import fused, shared_images
-from x2vlm.types import Batch, Prediction
+from x2vlm.types import Batch, Prediction, Record
 
 if TYPE_CHECKING:
+    from x2vlm.config import TrainConfig
     from x2vlm.data.image import Sample
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
@@ -31,7 +32,9 @@ KEPT = 10  # scores written per sample: all of a short list, the best of a long 
 
 class Classification(Task):
     """labels: the names, in the order of the classifier. images: 1, or 2 whose fused first tokens
-    are concatenated (spec §3). text: how texts are cleaned. max_words: where captions are cut."""
+    are concatenated (spec §3). text: how texts are cleaned. max_words: where captions are cut.
+    flip: which training images may be mirrored (see `TrainTransform`); official: "careful" for
+    questions about videos, "free" for NLVR2, MaRVL and XVNLI."""
 
     name: ClassVar[str] = "classification"
 
@@ -45,14 +48,17 @@ class Classification(Task):
         text: Literal["caption", "question"] = "caption",
         max_words: int = 30,
         max_tokens: int = 40,
+        flip: Flip = "careful",
     ) -> None:
         super().__init__(model, tokenizer)
         if images not in (1, 2):
             raise ConfigError(f"classification takes 1 or 2 images, not {images}")
         if text not in ("caption", "question"):
             raise ConfigError(f'text of classification is "caption" or "question", not {text!r}')
+        if flip not in get_args(Flip):
+            raise ConfigError(unknown("flip of classification", flip, get_args(Flip)))
         self.labels, self.images, self.max_tokens = tuple(labels), images, max_tokens
-        self.text, self.max_words = text, max_words
+        self.text, self.max_words, self.flip = text, max_words, flip
 
     @classmethod
     def heads(cls, **options: Any) -> dict[str, object]:
@@ -61,9 +67,46 @@ class Classification(Task):
         return {"heads": (head,), "labels": len(options["labels"])}
 
     def transform(self, train: bool) -> Transform:
-        """Random crops and colours in training; no flip when the text names a side."""
+        """Random crops and colours in training; no flip when text or label name a side, unless
+        `flip` says otherwise."""
         size = self.model.config.vision.image_size
-        return TrainTransform(size) if train else EvalTransform(size)
+        if not train:
+            return EvalTransform(size)
+        return TrainTransform(size, flip=self.flip, labels=self.labels)
+
+    def check_training(
+        self, units: Sequence[Record], settings: TrainConfig, micro_batch: int
+    ) -> list[str]:
+        """Labels outside the list teach nothing, a list of one neither."""
+        del settings, micro_batch
+        if len(self.labels) < 2:
+            raise DataError(
+                f"there is one label to choose from: {', '.join(self.labels) or 'none'}; nothing "
+                "can be learned",
+                source=units[0].source if units else "",
+                expected="at least two labels",
+            )
+        known = [unit.target["label"] for unit in units if unit.target.get("label") is not None]
+        if units and not known:
+            raise DataError(
+                f"the answers of all {len(units)} training samples are outside the list of "
+                f"{len(self.labels)} labels ({', '.join(map(str, self.labels[:3]))}, …), so "
+                "nothing can be learned",
+                source=units[0].source or units[0].id,
+                fix="check how the labels are spelled in the training file and in the list",
+            )
+        found = []
+        if missing := len(units) - len(known):
+            found.append(
+                f"the answers of {missing} of {len(units)} training samples are outside "
+                f"the list of {len(self.labels)} labels: they teach nothing"
+            )
+        if len(known) > 1 and len(set(known)) == 1:
+            found.append(
+                f"all {len(known)} training samples have the label "
+                f"{self.labels[known[0]]!r}: always to give it is all there is to learn"
+            )
+        return found
 
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """image: without repeats; target: rows, the image of each text (all first images, then all

@@ -9,7 +9,6 @@ Axes: N images, M texts, E projected features, V visual tokens, D width.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from x2vlm import distributed
 from x2vlm.data.loader import EvaluationLoader
+from x2vlm.errors import WritingError
+from x2vlm.locking import held
 from x2vlm.tasks.features import storage_dtype
 from x2vlm.types import Batch
+from x2vlm.writing import half_written
 
 if TYPE_CHECKING:
     from x2vlm.tasks.retrieval import Retrieval
@@ -77,21 +80,24 @@ def collect(task: Retrieval, loader: Iterable[Batch]) -> Gallery:
 
 def _keep(folder: Path, images: Sequence[Image]) -> None:
     """Some images to a file, so that no second copy of all of them is ever in memory."""
-    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
-    unfinished.mkdir(parents=True, exist_ok=True)
-    for first in range(0, len(images), PER_FILE):
-        part = images[first : first + PER_FILE]
-        tensors = {
-            "feature_NE": torch.stack([image.feature_E for image in part]),
-            "states_NVD": torch.stack([image.states_VD for image in part]),
-        }
-        save_file(tensors, unfinished / f"{first:08d}.safetensors")
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-        shutil.rmtree(unfinished)  # another run kept the same images meanwhile
+    beside = half_written(folder)
+    with held(folder.with_name(f".{folder.name}.lock"), str(folder), wait=True):
+        if folder.is_dir():  # another run kept the same images meanwhile
+            return
+        shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
+        beside.mkdir(parents=True)
+        try:
+            for first in range(0, len(images), PER_FILE):
+                part = images[first : first + PER_FILE]
+                tensors = {
+                    "feature_NE": torch.stack([image.feature_E for image in part]),
+                    "states_NVD": torch.stack([image.states_VD for image in part]),
+                }
+                save_file(tensors, beside / f"{first:08d}.safetensors")
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise WritingError(folder, error) from error
+        beside.rename(folder)
 
 
 def _kept(folder: Path) -> Iterator[tuple[Tensor, Tensor]]:

@@ -19,9 +19,10 @@ from x2vlm.losses import box
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation
 from x2vlm.tasks.features import fused, shared_images
-from x2vlm.types import Batch, Prediction
+from x2vlm.types import Batch, Prediction, Record
 
 if TYPE_CHECKING:
+    from x2vlm.config import TrainConfig
     from x2vlm.data.image import Sample
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
@@ -44,6 +45,19 @@ class Grounding(Task):
     def transform(self, train: bool) -> Transform:
         """Crops that keep the object whole; flips only when the phrase names no side."""
         return BoxTransform(self.model.config.vision.image_size, train)
+
+    def check_training(
+        self, units: Sequence[Record], settings: TrainConfig, micro_batch: int
+    ) -> list[str]:
+        """Equal boxes everywhere can be learned by heart."""
+        del settings, micro_batch
+        boxes = {(*unit.target.get("box", ()), *unit.target.get("size", ())) for unit in units}
+        if len(units) > 1 and len(boxes) == 1:
+            return [
+                f"all {len(units)} boxes to train on are equal ({units[0].target.get('box')}): "
+                "always to give it is all there is to learn"
+            ]
+        return []
 
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """image: without repeats. target: rows, the image of each phrase; in training box_B4

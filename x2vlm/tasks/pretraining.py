@@ -45,8 +45,6 @@ LOSSES: Mapping[str, tuple[str, ...]] = {
     "parallel": ALIGNED,
 }
 """what each kind of batch is trained on"""
-
-
 Negatives = tuple[Tensor, Tensor]
 """(image_B, text_B): the wrong image of each text, the wrong text of each image."""
 
@@ -90,9 +88,7 @@ class Pretraining(Task):
     def transform(self, train: bool) -> Transform:
         """Image-text samples; region samples are prepared with their boxes (`pretraining_data`)."""
         size = self.model.config.vision.image_size
-        if not train:
-            return EvalTransform(size)
-        return TrainTransform(size, scale=(0.2, 1.0), flip="careful")
+        return TrainTransform(size, (0.2, 1.0), "careful") if train else EvalTransform(size)
 
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """Not by records: batches of every kind come from `pretraining_data.Preparer`."""
@@ -118,6 +114,11 @@ class Pretraining(Task):
             boxes = int(target["is_box_B"].sum())
             found |= {"box": boxes, "giou": boxes}
         return {f"{kind}_{name}": count for name, count in found.items()}
+
+    def nothing_to_learn(self, batch: Batch) -> str:
+        """One concept has no negatives."""
+        alone = 1 in (n for name, n in self.counts(batch).items() if "contrastive" in name)
+        return "it has one text, which has no negatives" if alone else ""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of the batch's kind, named KIND_LOSS."""

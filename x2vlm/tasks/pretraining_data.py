@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 from zlib import crc32
 
 import numpy as np
@@ -55,11 +56,10 @@ class Collate:
     """How one kind of rows becomes batches (see `Pretraining`).
 
     kind: "image", "region", "video", "question" or "parallel". image_size, patch_size: pixels.
-    matching: off for noisy data. mask_probability, max_masks: of whole-word masking (CCLM: 0.4
-    and 10).
-    max_concepts: most concepts of a region batch; the surplus is left out, 0: no limit. fuse: off
-    for what is told apart only (contrastive). align: off
-    for region batches that are located only.
+    matching: off for noisy data. mask_probability, max_masks, whole_words: of masking (CCLM: 0.4,
+    10 and single tokens; 16 in parallel text). max_concepts: most concepts of a region batch; the
+    surplus is left out, 0: no limit. fuse: off for what is told apart only (contrastive). align:
+    off for region batches that are located only.
     """
 
     kind: str
@@ -73,6 +73,15 @@ class Collate:
     matching: bool = True
     align: bool = True
     fuse: bool = True
+    whole_words: bool = True
+
+    @property
+    def negatives(self) -> Literal["", "own", "all"]:
+        """Where the negatives of a row come from: rows of the same micro-batch ("own"), those of
+        all processes, too ("all"), or nowhere, as it needs none or brings its own."""
+        if self.kind not in ("image", "video", "parallel") or not self.align:
+            return ""
+        return "own" if self.matching and self.fuse else "all"
 
     def __call__(self, rows: Sequence[Concepts]) -> Batch:
         """One batch; what is random depends on the rows' seeds alone, not on their company."""
@@ -171,6 +180,7 @@ class Collate:
                 np.random.default_rng(seed),
                 self.mask_probability,
                 self.max_masks,
+                self.whole_words,
             )
             for b, seed in enumerate(seeds)
         ]

@@ -20,7 +20,7 @@ from x2vlm.data.cleaning import Bare, clean_caption
 from x2vlm.data.image import EvalTransform, TrainTransform, Transform
 from x2vlm.errors import ConfigError, DataError, unknown
 from x2vlm.losses import contrastive, hard_negatives, matching
-from x2vlm.tasks.base import Task
+from x2vlm.tasks.base import Task, no_negatives
 from x2vlm.tasks.evaluation import evaluation
 from x2vlm.tasks.features import Texts, encode_texts, inputs, nearest
 from x2vlm.tasks.gallery import Gallery, collect, even_out
@@ -28,6 +28,7 @@ from x2vlm.tasks.rerank import Group, rerank
 from x2vlm.types import Batch, Prediction, Record
 
 if TYPE_CHECKING:
+    from x2vlm.config import TrainConfig
     from x2vlm.data.image import Sample
     from x2vlm.data.text import Tokenizer
     from x2vlm.model.x2vlm import X2VLM
@@ -75,6 +76,32 @@ class Retrieval(Task):
             for place, record in enumerate(records)
             for number, text in enumerate(record.texts)
         ]
+
+    def check_training(
+        self, units: Sequence[Record], settings: TrainConfig, micro_batch: int
+    ) -> list[str]:
+        """No negatives: one sample at a time, or one image only."""
+        if micro_batch < 2:
+            raise no_negatives(settings, micro_batch)
+        if len({unit.images for unit in units}) == 1:
+            raise DataError(
+                f"all {len(units)} captions to train on are of one image, so there are no "
+                "negatives and nothing can be learned",
+                source=units[0].source or units[0].id,
+                expected="at least two images",
+                fix="check the image column of the training file, and limit=",
+            )
+        if len({unit.texts for unit in units}) == 1:
+            return [
+                f"all {len(units)} captions to train on are equal: {units[0].texts[0]!r}; "
+                "images cannot be told apart by them"
+            ]
+        return []
+
+    def nothing_to_learn(self, batch: Batch) -> str:
+        """Texts of one image are no negatives of it."""
+        one = len(batch.target["image_B"].unique()) == 1
+        return "all its samples are of one image, so it has no negatives" if one else ""
 
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """target: in training image_B, else texts and text_ids, one list per image."""

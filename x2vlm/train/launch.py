@@ -1,7 +1,7 @@
 """Runs on a cluster: the command line is handed to SLURM by submitit (extra `cluster`).
 
 A job that is preempted or out of time hands SIGTERM on to the command, which saves its state; the
-job is queued again, and the same command goes on where it stood.
+job is queued again, and the same command resumes where it stood.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from x2vlm.errors import ConfigError
-
-STOPPED = 130
-"""exit status of a command that was asked to stop and saved its state"""
+from x2vlm.stopping import EXIT_CODES
 
 
 @dataclass
@@ -50,12 +48,12 @@ class Command:
         ]  # fmt: skip
 
     def __call__(self) -> int:
-        """Run it to the end; the exit status. RuntimeError on any but 0 and STOPPED."""
+        """Run it to the end; the exit status. RuntimeError on any but 0 and those of a stop."""
         with subprocess.Popen(self.words()) as process:
             self.child = process.pid
             status = process.wait()
         self.child = 0
-        if status not in (0, STOPPED):
+        if status not in (0, *EXIT_CODES):
             raise RuntimeError(f"x2vlm {' '.join(self.argv)} ended with status {status}")
         return status
 

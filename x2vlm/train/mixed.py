@@ -41,6 +41,18 @@ class Part:
     start: int = 0
 
 
+def _check_negatives(name: str, part: Part, rows: int) -> None:
+    """ConfigError for a stream of pairs whose forward passes see one row, without negatives."""
+    seen = rows * distributed.world() if part.collate.negatives == "all" else rows
+    if part.collate.negatives and seen < 2:
+        raise ConfigError(
+            f"stream {name}: with batch_size={part.batch_size}, {distributed.world()} processes "
+            f"and train.micro_batch every forward pass sees {rows} row, which has no negatives: "
+            "contrastive and matching losses would teach nothing\n"
+            f"  to do: raise pretrain.streams.{name}.batch_size or train.micro_batch"
+        )
+
+
 class MixedSource:
     """Steps that mix one batch of each part. Exactly resumable, whatever the workers prefetch.
 
@@ -71,6 +83,7 @@ class MixedSource:
                     f"stream {name}: batch_size={part.batch_size} does not divide into "
                     f"{distributed.world()} processes and micro-batches of {micro_batch or share}"
                 )
+            _check_negatives(name, part, share // pieces)
             self._pieces[name] = pieces
             self.loaders[name] = StreamLoader(
                 part.stream,

@@ -20,6 +20,9 @@ SEPARATE = {"vision": ("vision.",), "text": ("text.",)}
 """the same where fusion is a module of its own (CCLM gives it the rate of the rest)"""
 BIASES = ("bias", "position_table")
 """endings of parameters that are biases: the vision table biases attention by position"""
+MLP_HEADS = ("matching_head.", "box_head.", "classifier.")
+"""prefixes of the heads whose LayerNorm weights decay officially: its rule goes by names, and there
+they have a number ("itm_head.1.weight")"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ def named_groups(model: X2VLM, config: TrainConfig, new: Collection[str] = ()) -
     """Split what is trained by part (vision, text, other), by new or not, and by decay.
 
     new: names of parameters that start from scratch; their rate is `lr * lr_new`, unless they
-    belong to vision or text and that part has a rate of its own. Biases and norms do not decay.
+    belong to vision or text and that part has a rate of its own. Biases and norms do not decay,
+    but for the norms inside MLP heads with `decay_head_norms`.
     """
     parts = SEPARATE if model.config.separate_fusion else PARTS
     norms = {
@@ -60,7 +64,8 @@ def named_groups(model: X2VLM, config: TrainConfig, new: Collection[str] = ()) -
         label = part
         if name in new and own is None:
             lr, label = lr * config.lr_new, f"{part}, new"
-        no_decay = name in norms or name.endswith(BIASES)
+        spared = name in norms and not (config.decay_head_norms and name.startswith(MLP_HEADS))
+        no_decay = spared or name.endswith(BIASES)
         key = (
             label + (", no decay" if no_decay else ""),
             lr,

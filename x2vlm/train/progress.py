@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from x2vlm.errors import ConfigError, unknown
+from x2vlm import plain
+from x2vlm.errors import ConfigError, TrainingError, WritingError, unknown
 from x2vlm.train.step import Outcome
 from x2vlm.writing import write_atomically
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 METRICS = "train.jsonl"
+METRICS_ROW = plain.shaped({"step": plain.number()})
 
 
 class Logger(Protocol):
@@ -218,8 +220,9 @@ def full_disk_is_no_end(log: Callable[[str], None]) -> Iterator[None]:
     """Curves that cannot be written, or sent, cost a message instead of the training."""
     try:
         yield
-    except OSError as error:
-        log(f"curves could not be written ({error}); training goes on")
+    except (OSError, WritingError) as error:
+        reason = str(error).partition("\n")[0]
+        log(f"curves could not be written ({reason}); training continues")
 
 
 def _bar() -> RichProgress:
@@ -259,16 +262,18 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     path = folder / METRICS
     if not path.exists():
         return []
-    rows: list[dict[str, float]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    return list(plain.rows(path, METRICS_ROW, TrainingError))
 
 
-def plot_losses(folder: Path) -> None:
+def plot_losses(folder: Path, log: Callable[[str], None]) -> None:
+    """`draw_losses`; when that fails, for a full disk or a broken matplotlib, a message is all."""
+    try:
+        draw_losses(folder)
+    except Exception as error:
+        log(f"loss.png could not be drawn ({type(error).__name__}: {error}); training is not lost")
+
+
+def draw_losses(folder: Path) -> None:
     """Draw every loss of train.jsonl over the steps to loss.png."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -185,13 +185,18 @@ class Session:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def join(self) -> None:
-        """Leave the task with its whole model, wherever training stands."""
+    def leave(self, finished: bool) -> None:
+        """Leave the task with its whole model, ready for evaluation.
+
+        finished: with the best weights, else the averaged, else the last ones.
+        """
         if self.shards is not None:
             self.shards.join()
+        if finished:
+            self._take_best()
+        self.task.model.eval()
 
-    def finish(self) -> None:
-        """Leave the whole model with the best weights, else the averaged, else the last ones."""
+    def _take_best(self) -> None:
         best = self.checkpoints.best()
         if self.best is not None and best is not None:
             load_model(self.task.model, best.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -11,6 +12,8 @@ from x2vlm.data.loader import training_loader
 from x2vlm.errors import ConfigError
 from x2vlm.tasks.base import Task
 from x2vlm.types import Batch, Record
+
+LOG = logging.getLogger("x2vlm")
 
 
 class Source(Protocol):
@@ -46,7 +49,7 @@ class RecordSource:
     """Steps of `config.batch_size` samples over all processes, from records shuffled per epoch.
 
     frames: of each video. Raises ConfigError when the global batch does not divide among the
-    processes and their micro-batches.
+    processes and their micro-batches, and what `Task.check_training` finds.
     """
 
     def __init__(
@@ -68,6 +71,9 @@ class RecordSource:
                 f"train.batch_size={config.batch_size} does not divide into {self.world} processes "
                 f"of micro-batches of {self.micro_batch}\n  to do: change one of them"
             )
+        for warning in task.check_training(self.units, config, self.micro_batch):
+            if distributed.is_main():
+                LOG.warning("%s", warning)
         self.skipped: list[dict[str, str]] = []
         self._loader = self._load(0)
 

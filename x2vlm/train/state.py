@@ -24,9 +24,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from x2vlm import plain
 from x2vlm.errors import CheckpointError
+from x2vlm.plain import FILE_NAME, TEXT, mapped, number, shaped, whole
+from x2vlm.writing import half_written, remove_unfinished
 
 WEIGHTS, STATE, BEST, MANIFEST = "model.safetensors", "state.pt", "best.json", "manifest.json"
+
+BEST_FIELDS = shaped({"step": whole(0), "value": number()})
+MANIFEST_FIELDS = mapped(shaped({"bytes": whole(0), "sha256": TEXT}))
 
 SaveWeights = Callable[[Path], None]
 
@@ -91,7 +97,7 @@ class Checkpoints:
         for folder in self._named("step-"):
             try:
                 verify(folder)
-                state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+                state = _read_state(folder / STATE)
             except CheckpointError as error:
                 self.log(f"{error}; the checkpoint before is used")
                 continue
@@ -103,10 +109,10 @@ class Checkpoints:
         for folder in self._named("best-"):
             try:
                 verify(folder)
+                row = plain.read(folder / BEST, CheckpointError, BEST_FIELDS)
             except CheckpointError as error:
                 self.log(f"{error}; it is left out")
                 continue
-            row = json.loads((folder / BEST).read_text(encoding="utf-8"))
             return Best(folder / WEIGHTS, int(row["step"]), float(row["value"]))
         return None
 
@@ -116,9 +122,9 @@ class Checkpoints:
 
     def _write(self, name: str, save_weights: SaveWeights, state: Mapping[str, Any] | None) -> bool:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(".writing-*"):
-            shutil.rmtree(leftover)
-        beside, target = self.folder / f".writing-{name}", self.folder / name
+        remove_unfinished(self.folder)
+        target = self.folder / name
+        beside = half_written(target)
         try:
             beside.mkdir()
             save_weights(beside / WEIGHTS)
@@ -128,8 +134,10 @@ class Checkpoints:
         # A full disk is a RuntimeError of torch.save, and an error of its own of safetensors.
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(beside, ignore_errors=True)
-            self.log(f"checkpoint {name} could not be written ({error}); training goes on with the "
-                     "checkpoint before, free some space")  # fmt: skip
+            self.log(
+                f"checkpoint {name} could not be written ({error}); training continues, with the "
+                "checkpoint before it: free some space"
+            )
             return False
         if target.exists():
             shutil.rmtree(target)
@@ -150,11 +158,11 @@ def _write_manifest(folder: Path) -> None:
 
 def verify(folder: Path) -> None:
     """CheckpointError when a file is missing, cut short, or has other bytes than were written."""
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: no readable {MANIFEST} ({error})") from error
+    files = plain.read(folder / MANIFEST, CheckpointError, MANIFEST_FIELDS)
     for name, expected in files.items():
+        plain.conform(
+            name, FILE_NAME, str(folder / MANIFEST), CheckpointError, "the name of a file"
+        )
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"{path}: missing")
@@ -164,6 +172,17 @@ def verify(folder: Path) -> None:
             )
         if _sha256(path) != expected["sha256"]:
             raise CheckpointError(f"{path}: its bytes are not those that were written")
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint; CheckpointError when it is not one. Nothing in it is run."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken torch file raises almost anything
+        raise CheckpointError(f"{path}: not readable ({str(error)[:200]})") from error
+    plain.conform(state, shaped({"step": whole(0)}), str(path), CheckpointError)
+    assert isinstance(state, dict)
+    return state
 
 
 def _sha256(path: Path) -> str:

@@ -24,6 +24,7 @@ from x2vlm.errors import ConfigError, TrainingError
 from x2vlm.model.products import products
 from x2vlm.tasks.base import Task
 from x2vlm.train import optim
+from x2vlm.train.notices import Notices
 from x2vlm.train.shard import Shards
 from x2vlm.types import Batch
 
@@ -63,7 +64,7 @@ class _TaskLoss(nn.Module):
 
 
 class Step:
-    """Forward, backward, clip and update for a task under one config.
+    """Forward, backward, clip (where set) and update for a task under one config.
 
     optimiser: AdamW over named groups; scaler: active for float16 only. Both belong to the
     training state.
@@ -91,6 +92,7 @@ class Step:
         self.trained = [p for group in groups for _, p in group.parameters]
         if distributed.world() > 1 and shards is None:
             self.module = DistributedDataParallel(self.module, find_unused_parameters=True)
+        self.notices = Notices(task, log)
         self._largest: dict[tuple[object, ...], tuple[int, ...]] = {}
 
     def __call__(
@@ -106,7 +108,7 @@ class Step:
         optim.set_rates(self.optimiser, rate)
         if self.config.auto_batch and distributed.world() > 1:
             self._rehearse(step, batches)
-        shares = self._shares(batches)
+        shares = self._shares(step, batches)
         sums: dict[str, Tensor] = {}
         for index, batch in enumerate(batches):
             try:
@@ -194,7 +196,7 @@ class Step:
             if told:
                 raise OutOfMemoryError(told, everywhere=True)
 
-    def _shares(self, batches: Sequence[Batch]) -> list[dict[str, float]]:
+    def _shares(self, step: int, batches: Sequence[Batch]) -> list[dict[str, float]]:
         """Per micro-batch and loss: its part of what the loss counts in the global batch.
 
         The key "" serves the losses that the task does not count by name: they count samples.
@@ -207,6 +209,7 @@ class Step:
             total = {n: sum(row.get(n, 0.0) for row in table) for n in names}
         else:
             total = dict(zip(names, totals, strict=True))
+        self.notices(step, batches, total)
         return [{n: count / total[n] if total[n] else 0.0 for n, count in row.items()}
                 for row in counts]  # fmt: skip
 
@@ -237,10 +240,11 @@ class Step:
         )
 
     def _update(self, step: int, batches: Sequence[Batch]) -> float:
-        """Clip and step; the gradient norm before clipping. A gradient that is not finite stops
-        the run before it reaches the weights; in float16 the scaler leaves such a step out."""
+        """Clip where set, and step; the gradient norm before clipping. A gradient that is not
+        finite stops the run before it reaches the weights; in float16 the scaler leaves such a step
+        out."""
         self.scaler.unscale_(self.optimiser)
-        limit = self.config.clip if self.config.clip > 0 else math.inf
+        limit = self.config.clip or math.inf
         found = nn.utils.clip_grad_norm_(self.trained, limit)
         norm = float(found.full_tensor() if isinstance(found, DTensor) else found)
         if not (math.isfinite(norm) or self.scaler.is_enabled()):

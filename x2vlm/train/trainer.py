@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,8 @@ import torch
 
 from x2vlm import distributed
 from x2vlm.config import TrainConfig
+from x2vlm.errors import Stopped
+from x2vlm.stopping import Request, asked_to_stop
 from x2vlm.tasks.base import Task
 from x2vlm.train import optim, progress
 from x2vlm.train.session import Session
@@ -30,7 +30,8 @@ LOG = logging.getLogger("x2vlm")
 
 @dataclass(frozen=True)
 class TrainResult:
-    """step: where training stands; finished: whether that is the end (else it was asked to stop).
+    """step: where training stands; finished: whether that is the end. stop: the request to stop
+    that ended training, or came with its end; for the caller to raise.
 
     best: the best validation value and best_step its step; None without validation. losses: the
     last means logged. seconds: on the run, with earlier calls up to the checkpoint gone on from;
@@ -44,6 +45,7 @@ class TrainResult:
     losses: Mapping[str, float]
     seconds: float
     samples: int
+    stop: Stopped | None = None
 
 
 def train(
@@ -61,34 +63,37 @@ def train(
     """Train `task.model` for `total_steps` optimiser steps; resume when `folder` has a checkpoint.
 
     The model is left with the best weights by `validate` (called by every process), else with the
-    averaged ones when config.ema is set, else with the last. On SIGTERM the state is saved and the
-    result says finished=False. Writes checkpoints/, train.jsonl, tensorboard/ and loss.png below
-    `folder`, and to config.trackers. about: what else decides what is learned, as JSON values.
+    averaged ones when config.ema is set, else with the last. On SIGTERM or Ctrl-C the state is
+    saved and the result says finished=False; a second Ctrl-C raises Stopped at once. Writes
+    checkpoints/, train.jsonl, tensorboard/ and loss.png below `folder`, and to config.trackers.
+    about: what else decides what is learned, as JSON values.
 
     Raises TrainingError when a loss is not finite or a batch does not fit in memory, ConfigError
     when the folder holds a run with another `config` or `about`.
     """
-    samples, stopping, saved = 0, False, True
+    samples, stopping = 0, False
     log = log if distributed.is_main() else _say_nothing
     session = Session(task, source, config, folder, log, about)
-    start = step = session.resume()
+    start = step = saved = session.resume()
     batches = iter(source)
     save_every = config.save_every or _whole_epochs(source.steps_per_epoch)
-    with _stop_signal() as asked, _meter(folder, start, total_steps, config, log) as meter:
+    saying = _saying_what_is_saved(lambda: saved, total_steps)
+    meters = _meter(folder, start, total_steps, config, log)
+    with saying, asked_to_stop() as asked, meters as meter:
         while True:
             end = step >= total_steps
             due = step > start and config.eval_every and step % config.eval_every == 0
             if validate and (due or end):
                 session.evaluate(step, validate, higher_is_better)
             if step > start and (end or stopping or (save_every and step % save_every == 0)):
-                saved = session.save(step)
+                saved = step if session.save(step) else saved
             if end or stopping:
                 break
             position = source.state_dict() if config.auto_batch else {}
             micro_batches, waited = _next(batches)
             rate = optim.linear_schedule(step, total_steps, config.warmup)
             try:
-                outcome = session.step(step, rate, micro_batches, stop=asked.is_set())
+                outcome = session.step(step, rate, micro_batches, stop=bool(asked))
             except OutOfMemoryError as error:
                 session.smaller_batches(error, position)
                 batches = iter(source)
@@ -97,15 +102,12 @@ def train(
                 session.average.update_parameters(task.model)
             step, samples, stopping = step + 1, samples + outcome.samples, outcome.asked_to_stop
             meter.update(step, outcome, config.lr * rate, waited)
-    session.join()
-    if end:
-        session.finish()
-    else:
-        said = "saved at" if saved else "could not save"
-        log(f"asked to stop: {said} step {step} of {total_steps}; the same command goes on")
-    task.model.eval()
+        stop = _stop(asked, step, saved, total_steps)
+    session.leave(end)
+    if stop is not None:
+        log(f"asked to stop: {stop}")
     best = session.best, session.best_step
-    return TrainResult(step, end, *best, meter.last, session.seconds, samples)
+    return TrainResult(step, end, *best, meter.last, session.seconds, samples, stop)
 
 
 def _whole_epochs(steps: int) -> int:
@@ -121,18 +123,26 @@ def _next(batches: Iterator[Sequence[Batch]]) -> tuple[Sequence[Batch], float]:
         return next(batches), time.perf_counter() - waiting
 
 
+def _stop(asked: Request, step: int, saved: int, total: int) -> Stopped | None:
+    """What to say of a request to stop, which any process may have had; None without one."""
+    number = max(distributed.all_gather_objects(asked.number))
+    if not number:
+        return None
+    if step >= total:
+        return Stopped("training is finished and kept", number)
+    if saved == step:
+        return Stopped(f"saved at step {step} of {total}", number)
+    return Stopped(f"could not save step {step} of {total}; step {saved} is kept", number)
+
+
 @contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, so that the loop ends at a step's end, with everything saved."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread may handle signals
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+def _saying_what_is_saved(saved: Callable[[], int], total: int) -> Iterator[None]:
+    """Stopped at once in the block: with the step of the last checkpoint."""
     try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        yield
+    except Stopped as stop:
+        kept = f"step {saved()} of {total} is the last one saved" if saved() else "nothing is saved"
+        raise Stopped(f"{stop}: {kept}", stop.number) from None
 
 
 @contextmanager
@@ -155,8 +165,7 @@ def _meter(
     finally:
         meter.close()
         if distributed.is_main():  # whatever ended the run: the curve may tell why
-            with progress.full_disk_is_no_end(log):
-                progress.plot_losses(folder)
+            progress.plot_losses(folder, log)
 
 
 def _say_nothing(_: str) -> None:
