@@ -27,7 +27,8 @@ def bounds(
         note = _unanswerable(benchmark, records, candidates)
     elif benchmark.task == "classification" and benchmark.split(split).scored:
         out = sum(record.target.get("label") is None for record in records)
-        note = out and _most(len(records) - out, len(records), "labels are in the list of classes")
+        labelled = len(records) - out
+        note = _most(labelled, len(records), "labels are in the list of classes") if out else ""
     else:
         return []
     return [f"{where}: {note}"] if note else []

@@ -19,7 +19,7 @@ from benchmarks.metrics.retrieval import ranks_from_scores
 from benchmarks.registry import get
 from tests.field_rows import ROWS, lines, pictures, put, read, table
 from x2vlm.cli import main
-from x2vlm.errors import NoFileError
+from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Media, Record
 
 QUICK = ["model=tiny", "device=cpu", "train.steps=1", "train.batch_size=2"]
@@ -201,6 +201,20 @@ def test_languages_are_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "1 records" in verify(capsys, *words, "languages=[de]")[1]
     status, out = verify(capsys, *words, "languages=ja")
     assert (status, "no file for 'test' in language 'ja'" in out) == (1, True)
+
+
+def test_skipping_everything_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["benchmark=own_retrieval:x", f"data={tmp_path}", "on_error=skip", "split=test"]
+    put(tmp_path, "test.jsonl", lines(ROWS))
+    status, out = verify(capsys, *words)
+    assert (status, "no record has its images" in out) == (1, True)
+    put(pictures(tmp_path), "test.jsonl", lines([{"image": "0.png", "caption": "?"}]))
+    status, out = verify(capsys, *words)
+    assert (status, "none of its rows can be used" in out) == (1, True)
+    with pytest.raises(DataError, match=r"test\.jsonl:1: none of its 1 rows can be used, first"):
+        read("own_retrieval:x", tmp_path, on_error="skip")
 
 
 # -- ../shared/field ----------------------------------------------------------------------------

@@ -155,6 +155,23 @@ def test_one_error_for_a_file_that_holds_no_rows(content: str, what: str, tmp_pa
             read("own_retrieval:x", tmp_path, on_error=on_error)
 
 
+def test_pictures_inside_the_rows_of_the_hub(tmp_path: Path) -> None:
+    """Rows of one picture are one record, whether the column keeps its path or not."""
+    datasets = pytest.importorskip("datasets")
+    encoded = [(pictures(tmp_path) / f"images/{n}.png").read_bytes() for n in (0, 0, 1)]
+    for name in ("a.png", None):
+        images = [
+            {"bytes": data, "path": name and f"{n // 2}{name}"} for n, data in enumerate(encoded)
+        ]
+        rows = {"image": images, "text": ["one", "two", "three"]}
+        features = datasets.Features(image=datasets.Image(), text=datasets.Value("string"))
+        table = datasets.Dataset.from_dict(rows, features=features)
+        table.to_parquet(tmp_path / "test.parquet")
+        found, _ = read("own_retrieval:x", tmp_path)
+        assert [record.texts for record in found] == [("one", "two"), ("three",)]
+        assert found[0].images[0].inline[0] == encoded[0]
+
+
 # -- usable texts -----------------------------------------------------------------------------
 
 WORDLESS = ("!!!", ".", "\xa0", " \u200b", "- / -", "\u2003;")
