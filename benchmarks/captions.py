@@ -9,13 +9,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmarks.files import Files
 from benchmarks.readers import read_json, read_rows, table_rows
+from benchmarks.row_aliases import ALIASES, renamed
 from benchmarks.rows import Row, each, index
+from benchmarks.usable import check_caption
 from x2vlm.errors import DataError
 from x2vlm.types import Media, Record
 
@@ -27,8 +30,8 @@ IGLUE_WORDS = 80
 """words at which X²-VLM cuts the texts of IGLUE's benchmarks (elsewhere 30)"""
 SPLITS = ("train", "restval", "val", "validation", "test")
 """what a row's "split" may say"""
-TEXTS = frozenset({"caption", "sentences", "sentence"})
-"""fields that hold an image's texts; rows of COCO's "images" table have none of them"""
+IMAGES = ("filename", "img_path", "video_id", "clip_name", "video")
+"""fields that name an image or video in official files, besides "image\""""
 
 
 def stem(name: str) -> str:
@@ -65,14 +68,16 @@ def read_captions(
     language: str = "en",
     only: frozenset[str] | None = None,
     empty: bool = False,
+    prepare: Callable[[list[Row]], list[Row]] = list,
 ) -> Iterator[Record]:
     """Retrieval records of the splits `keep` of a caption file, in the order of the file.
 
     keep: values of a row's "split" that belong to the split; rows without one all belong to it.
     locate, name: see `Locate` and `Name`. only: ids of the images to keep; None keeps all.
-    empty: keep empty captions, with a note; otherwise one is a bad row.
+    empty: keep empty captions, with a note; otherwise one is a bad row. prepare: applied to the
+    rows before those of one image are put together.
     """
-    rows = _rows(files, path)
+    rows = _rows(files, path, empty, prepare)
 
     def make(row: Row) -> Record | None:
         if row.has("split") and row.word("split", SPLITS) not in keep:
@@ -90,12 +95,16 @@ def read_captions(
     return each(files, rows, make)
 
 
-def _rows(files: Files, path: Path) -> list[Row]:
+def _rows(
+    files: Files, path: Path, empty: bool, prepare: Callable[[list[Row]], list[Row]]
+) -> list[Row]:
     rows = read_rows(files, path, table="images")
-    if rows and "id" in rows[0].values and not TEXTS.intersection(rows[0].values):
+    texts = ("caption", *ALIASES["caption"])  # rows of COCO's "images" table have none of them
+    if rows and "id" in rows[0].values and rows[0].values.keys().isdisjoint(texts):
         rows = _coco_rows(path, rows)
-    if rows and isinstance(rows[0].values.get("caption"), str):
-        rows = _merged(files, rows)
+    rows = renamed(files, prepare(rows), {"image": IMAGES, "caption": ("sentences", "sentence")})
+    if any(isinstance(row.values.get("caption"), str) for row in rows):
+        rows = _merged(files, rows, empty)
     return rows
 
 
@@ -126,13 +135,16 @@ def _coco_rows(path: Path, images: list[Row]) -> list[Row]:
     ]
 
 
-def _merged(files: Files, rows: list[Row]) -> list[Row]:
-    """Rows of one caption each -> rows of one image each, in the order of first appearance."""
+def _merged(files: Files, rows: list[Row], empty: bool) -> list[Row]:
+    """Rows of one caption each (or some of a list) -> rows of one image each, in the order of first
+    appearance. A caption that cannot be used is left out alone, not the image with it."""
     merged: dict[Any, tuple[Row, list[str]]] = {}
     for row in rows:
         try:
             found = merged.setdefault(_image_name(row), (row, []))
-            found[1].append(row.text("caption"))
+            texts = _texts(row, empty)
+            kept = empty or files.bare == "keep"
+            found[1].extend(t if kept else check_caption(t, row.source) for t in texts)
         except DataError as error:
             files.skip(error)
     return [
@@ -144,9 +156,13 @@ def _image_name(row: Row) -> str:
     if row.has("filename"):
         folder = f"{row.text('filepath')}/" if row.has("filepath") else ""
         return folder + row.text("filename")
-    for field in ("img_path", "video_id", "clip_name", "video"):
+    for field in IMAGES[1:]:
         if row.has(field):
             return row.text(field)
+    inside = row.picture("image")
+    if inside is not None:  # the hub's column: called by its path, or by what it holds
+        name = row.values["image"].get("path") if isinstance(row.values["image"], Mapping) else None
+        return str(name or hashlib.sha256(inside.inline[0]).hexdigest()[:16])
     return row.text("image")
 
 

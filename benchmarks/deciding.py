@@ -58,6 +58,8 @@ SETTINGS: Mapping[type[Any], Mapping[str, Part]] = {
         "files": "elsewhere",
         "on_error": "elsewhere",
         "limit": "elsewhere",
+        "box_format": "elsewhere",
+        "box_pixels": "decides",  # the boxes of a record are the same, its picture is another
     },
     TrainConfig: {
         "epochs": "trains",

@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.registry import NAMES, get
+from benchmarks.usable import read_usable
 from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Record
 from x2vlm.writing import write_atomically
@@ -139,7 +140,7 @@ def _whole(benchmark: Benchmark, root: Path, split: str, language: str) -> str |
         return None
     files = Files(root, prefer="whole")
     try:
-        records = list(benchmark.read(files, split, language))
+        records = list(read_usable(benchmark, files, split, language))
     except NoFileError:
         return None
     if files.partial() or not records:

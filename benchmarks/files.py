@@ -11,9 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from x2vlm.errors import DataError, NoFileError
+
+if TYPE_CHECKING:
+    from x2vlm.data.cleaning import Bare
+    from x2vlm.data.orientation import Pixels
 
 OnError = Literal["raise", "skip"]
 Extent = Literal["available", "whole", "cut"]
@@ -56,6 +60,9 @@ class Files:
     taken. notes: what the user must know about this reading (printed and recorded). scoring: only
     ids and answers are wanted, so the questions may be those of another language. stands_in: what
     was read is in the benchmark's layout, but no part of it.
+    bare: what to do with texts without a word (`usable.read_usable` sets it from the options).
+    box_format: what the numbers of boxes mean (`box_formats`; empty: as the layout has them).
+    box_pixels: which pixels they count when EXIF turns an image.
     """
 
     root: Path
@@ -67,6 +74,9 @@ class Files:
     notes: list[str] = field(default_factory=list)
     scoring: bool = False
     stands_in: bool = False
+    bare: Bare = "refuse"
+    box_format: str = ""
+    box_pixels: Pixels = "stored"
 
     def find(
         self, role: str, names: Sequence[str], *, kind: str = "file", language: str = ""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from PIL import Image
 
 from benchmarks.base import Benchmark
+from benchmarks.bounds import bounds
 from benchmarks.facts import check_facts, expected
 from benchmarks.files import Files, OnError
 from benchmarks.layout import Layout
 from benchmarks.media import missing_media
 from benchmarks.registry import NAMES, get
-from benchmarks.soundness import Sound, check
+from benchmarks.soundness import Sound, box_faults, check
+from benchmarks.usable import read_usable
+from benchmarks.wanted import Wanted
 from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Record
 
@@ -49,35 +53,37 @@ class Status:
     note: str = ""
 
 
-def _files(root: Path, layout: Layout | None, name: str, on_error: OnError = "raise") -> Files:
-    return Files(root, (layout or {}).get(name, {}), on_error)
-
-
 def status(
     root: Path,
     layout: Layout | None = None,
     names: Sequence[str] = NAMES,
     progress: Progress[tuple[str, str]] = quiet,
+    wanted: Wanted | None = None,
 ) -> list[Status]:
-    """A row per benchmark and split: complete, partial (counts), missing (what to get), broken."""
-    splits = [(name, split) for name in names for split in get(name).splits]
+    """A row per benchmark and split: complete, partial (counts), missing (what to get), broken.
+
+    wanted: which splits, languages and files, as for a run; it is stronger than `layout`.
+    """
+    wanted = wanted or Wanted(layout or {})
+    splits = [(name, split) for name in names for split in wanted.splits(wanted.benchmark(name))]
     return [
-        replace(_split_status(get(name), split, _files(root, layout, name)), benchmark=name)
+        replace(_split_status(wanted, root, name, split), benchmark=name)
         for name, split in progress(splits, "reading")
     ]
 
 
-def _split_status(benchmark: Benchmark, split: str, files: Files) -> Status:
+def _split_status(wanted: Wanted, root: Path, name: str, split: str) -> Status:
+    benchmark, files = wanted.benchmark(name), wanted.files(root, name)
     records: list[Record] = []
-    languages, problems, wanted = [], [], 0
-    known = True
+    languages, problems, official = [], [], 0
+    known = wanted.limit is None
     absent = ""
-    for language in benchmark.split(split).languages or benchmark.languages:
+    for language in wanted.languages_of(benchmark, split):
         fact = expected(benchmark.name, split, language)
-        known, wanted = known and fact is not None, wanted + (fact.records if fact else 0)
+        known, official = known and fact is not None, official + (fact.records if fact else 0)
         try:
-            found = list(benchmark.read(files, split, language))
-            if found:
+            found = list(islice(read_usable(benchmark, files, split, language), wanted.limit))
+            if found and wanted.limit is None:
                 check_facts(benchmark, split, found, files)
         except NoFileError as error:
             absent = absent or f"{error.what}: {error.expected}"
@@ -88,7 +94,7 @@ def _split_status(benchmark: Benchmark, split: str, files: Files) -> Status:
         if found:
             languages.append(language)
             records += found
-    counts = (0 if files.stands_in else len(records), wanted if known else None)
+    counts = (0 if files.stands_in else len(records), official if known else None)
     if problems:
         return Status(benchmark.name, split, "broken", tuple(languages), *counts, note=problems[0])
     if not counts[0]:
@@ -162,12 +168,15 @@ def _of(found: int, wanted: int | None) -> str:
 @dataclass
 class Report:
     """What `verify` found. checked: images and videos looked at in this call; known: those found
-    sound before (resume file); problems: {"source", "reason"} each."""
+    sound before (resume file); problems: {"source", "reason"} each; skipped: the same of what
+    on_error=skip leaves out; notes: what a reader of the scores must know."""
 
     records: int = 0
     checked: int = 0
     known: int = 0
     problems: list[dict[str, str]] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, source: str, reason: str) -> None:
         """Note a problem."""
@@ -180,66 +189,99 @@ def verify(
     names: Sequence[str] = NAMES,
     progress: Progress[Record] = quiet,
     resume: Path | None = None,
+    wanted: Wanted | None = None,
 ) -> Report:
     """Check every split that is there: counts, ids, rows, that each image decodes, that boxes lie
-    inside their images.
+    inside their images. Finding nothing is a problem, too.
 
     resume: JSON lines of files found sound, with size and time of change; a file that has neither
-    changed is not decoded again, so that an interrupted check goes on where it stopped.
+    changed is not decoded again, so that an interrupted check resumes where it stopped.
+    wanted: which splits, languages and files, as for a run; it is stronger than `layout`.
     """
     report = Report()
+    wanted = wanted or Wanted(layout or {})
     sound = Sound(resume)
+    absent: list[str] = []
     try:
         for name in names:
-            benchmark = get(name)
-            for split in benchmark.splits:
-                records = _readable(benchmark, split, _files(root, layout, name, "skip"), report)
+            before = report.records, len(report.problems)
+            missing: list[NoFileError] = []
+            for split in wanted.splits(wanted.benchmark(name)):
+                records = _readable(wanted, root, name, split, report, missing)
+                whole = 0
                 for record in progress(records, f"{name} {split}"):
                     report.records += 1
-                    _check_record(record, sound, report)
+                    whole += _check_record(record, sound, report, wanted.on_error)
+                if records and not whole and wanted.on_error == "skip":
+                    report.add(str(root), f"{name} {split}: no record has its images")
+            if (report.records, len(report.problems)) == before:
+                absent.append(f"{name}: {'; '.join(_looked_for(missing)) or 'no record'}")
     finally:
         sound.close()
         report.checked, report.known = sound.checked, sound.known
+    if absent and (not report.records or set(names) != set(NAMES)):
+        every = set(names) == set(NAMES)
+        looked = "(x2vlm data status says it for every benchmark)" if every else "\n  ".join(absent)
+        report.add(str(root), f"no split was found. Looked for:\n  {looked}")
     return report
 
 
-def _readable(benchmark: Benchmark, split: str, files: Files, report: Report) -> list[Record]:
+def _looked_for(missing: Sequence[NoFileError]) -> list[str]:
+    return list(dict.fromkeys(f"{error.what}, {error.expected}" for error in missing))
+
+
+def _readable(
+    wanted: Wanted, root: Path, name: str, split: str, report: Report, missing: list[NoFileError]
+) -> list[Record]:
     """The records of all languages that are there; what is wrong with them goes to the report."""
     found: list[Record] = []
-    for language in benchmark.split(split).languages or benchmark.languages:
+    benchmark, files = wanted.benchmark(name), wanted.files(root, name, "skip")
+    for language in wanted.languages_of(benchmark, split):
         try:
-            records = list(benchmark.read(files, split, language))
-            check_facts(benchmark, split, records, files)
+            records = list(islice(read_usable(benchmark, files, split, language), wanted.limit))
             found += records
-        except NoFileError:
-            continue
+            if wanted.limit is None:
+                check_facts(benchmark, split, records, files)
+        except NoFileError as error:
+            missing.append(error)
+            if split in (wanted.split, wanted.train_split) or language in wanted.languages:
+                report.add(error.source, f"{benchmark.name} {split}: {error.what}")
         except DataError as error:
             report.add(error.source, error.what)
-    report.problems += files.skipped
+    bad = report.skipped if wanted.on_error == "skip" else report.problems
+    bad += [row for row in files.skipped if row not in bad]
+    if bad is report.skipped and files.skipped and not found:
+        report.add(str(root), f"{benchmark.name} {split}: none of its rows can be used")
+    notes = [*files.notes, *_bounds(benchmark, split, found, files)] if found else []
+    report.notes += [note for note in notes if note not in report.notes]
     return found
 
 
-def _check_record(record: Record, sound: Sound, report: Report) -> None:
+def _bounds(benchmark: Benchmark, split: str, found: list[Record], files: Files) -> list[str]:
+    if benchmark.split(split).role == "train":
+        return []
+    try:
+        listed = benchmark.labels if benchmark.task == "answering" else None
+        candidates = listed(files) if listed else ()
+    except DataError:  # no list to choose from and no training split: nothing to compare with
+        candidates = ()
+    return bounds(benchmark, split, found, {**benchmark.options, "candidates": candidates})
+
+
+def _check_record(record: Record, sound: Sound, report: Report, on_error: OnError) -> bool:
+    """Whether all images of the record can be read; what is wrong goes to the report."""
+    bad = report.skipped if on_error == "skip" else report.problems
+    readable = 0
     for media in record.images:
         try:
             size = check(media, sound)
         except FileNotFoundError:
-            report.add(record.source, f"{media.path}: missing")
+            bad.append({"source": record.source, "reason": f"{media.path}: missing"})
             continue
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            report.add(record.source, f"{media.path}: {error}")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            bad.append({"source": record.source, "reason": f"{media.path}: {error}"})
             continue
-        _check_box(record.target, size, record.source, report)
-
-
-def _check_box(
-    target: Mapping[str, object], size: Sequence[int] | None, source: str, report: Report
-) -> None:
-    box, said = target.get("box"), target.get("size")
-    if size is None or not isinstance(box, list):
-        return
-    if isinstance(said, list) and said != list(size):
-        report.add(source, f"the annotations say {said} pixels, the image has {list(size)}")
-    x, y, w, h = box
-    if x < -1 or y < -1 or x + w > size[0] + 1 or y + h > size[1] + 1:
-        report.add(source, f"box {box} is not inside the image of {size[0]} x {size[1]} pixels")
+        readable += 1
+        for reason in box_faults(record.target, size):
+            report.add(record.source, reason)
+    return readable == len(record.images)

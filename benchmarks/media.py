@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from benchmarks.files import Files
+from x2vlm.data.orientation import Pixels, orientation_of, upright_size
 from x2vlm.errors import DataError
 from x2vlm.types import Media, Record
 
@@ -87,13 +88,15 @@ def _listed(folder: Path) -> Iterable[Media]:
                 yield Media(entry.path, kind="frames")
 
 
-def image_size(media: Media) -> list[int] | None:
-    """[width, height] as the head of the file says; None when there is no readable image."""
+def image_size(media: Media, pixels: Pixels = "stored") -> list[int] | None:
+    """[width, height] as the head of the file says, in stored pixels or turned upright as EXIF
+    says; None when there is no readable image."""
     source = io.BytesIO(media.inline[0]) if media.inline else Path(media.path)
     try:
         with Image.open(source) as image:
-            return list(image.size)
-    except (OSError, Image.DecompressionBombError):
+            orientation = orientation_of(image) if pixels == "upright" else 1
+            return list(upright_size(image.size, orientation))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 

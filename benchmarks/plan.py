@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from benchmarks.base import Benchmark
+from benchmarks.box_formats import box_format
 from benchmarks.files import Files
 from benchmarks.model_choice import ModelChoice
 from benchmarks.registry import OWN_NAMES, is_own, look_up
@@ -21,12 +22,14 @@ from x2vlm.config import (
     TrainConfig,
     wrong_device,
 )
-from x2vlm.errors import unknown
+from x2vlm.errors import ConfigError, unknown
 from x2vlm.ranges import Problem, Setting, is_name
 from x2vlm.settings import Settings, SettingsError
 
 PROTOCOLS = ("zero-shot", "fine-tuned", "few-shot", "translate-test", "transfer")
 """how a score can come about; a note may follow a colon ("fine-tuned:en"), a variant a plus"""
+ZERO_SHOT = frozenset({"matching", "attributes"})
+"""tasks that are never fine-tuned"""
 VARIANTS = {
     ("options", "variant", "crops"): "crop",
     ("options", "score", "matching"): "matching-head",
@@ -93,6 +96,7 @@ class Plan(Settings):
 
     def contradictions(self) -> Iterator[Problem]:
         """Problems of fields with one another, and texts of more than one part."""
+        yield from self._wrong_boxes()
         if self.benchmark.partition(":")[0] in OWN_NAMES and not self.data.root:
             yield Problem(
                 "",
@@ -142,10 +146,28 @@ class Plan(Settings):
             return "mini"
         return "own" if is_own(self.benchmark) else "official"
 
+    def _wrong_boxes(self) -> Iterator[Problem]:
+        if not self.data.box_format:
+            return
+        try:
+            box_format(self.data.box_format)
+        except ConfigError as error:
+            yield Problem("", str(error))
+            return
+        if self.value().task != "grounding":
+            yield Problem(
+                "box_format",
+                f"is for own_boxes and rows of RefCOCO, got {self.data.box_format}: "
+                f"{self.benchmark} has no boxes to find",
+            )
+
     def value(self) -> Benchmark:
-        """The benchmark itself. A plan may come from a record, so code is looked up, not imported:
-        the user names it first (`benchmarks.registry.get`)."""
-        return look_up(self.benchmark)
+        """The benchmark with the plan's options. A plan may come from a record, so code is looked
+        up, not imported: the user names it first (`benchmarks.registry.get`)."""
+        benchmark = look_up(self.benchmark)
+        if not self.options:
+            return benchmark
+        return replace(benchmark, options={**benchmark.options, **self.options})
 
     def test_split(self) -> str:
         """The split to evaluate."""
@@ -195,8 +217,12 @@ class Plan(Settings):
         from benchmarks.layout import load_layout
 
         layout = load_layout(self.data.layout) if self.data.layout else {}
-        given = {**layout.get(self.value().name, {}), **self.data.files}
-        return Files(root, given, self.data.on_error)
+        named = {**layout.get(self.value().name, {}), **layout.get(self.benchmark, {})}
+        given = {**named, **self.data.files}
+        data = self.data
+        return Files(
+            root, given, data.on_error, box_format=data.box_format, box_pixels=data.box_pixels
+        )
 
     def with_protocol(self, protocol: str) -> Plan:
         """The same plan under a protocol that is no longer "auto"."""

@@ -5,22 +5,30 @@ The carrier is told by content, gzip included. Whatever is wrong is a DataError 
 
 from __future__ import annotations
 
-import csv
-import io
+import codecs
 import json
-import pickle
 import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from benchmarks.delimited import named_cells, read_cells
 from benchmarks.files import Files
+from benchmarks.plain_pickle import load_plain
 from benchmarks.rows import Row
 from x2vlm.data.unpacking import check_parquet, open_unpacked
 from x2vlm.errors import DataError
 
 AGAIN = "fetch the file again, or name another one"
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_BEGUN = {"[": "one JSON array, as it begins", "{": "a JSON object, as it begins"}
+_STAND_INS = {
+    b"version https://git-lfs": "the pointer of Git LFS (git lfs pull fetches what it stands for)",
+    b"<!doctype html": "an HTML page",
+    b"<html": "an HTML page",
+}
+"""how files begin that stand where data should be"""
 
 
 def read_bytes(path: Path) -> bytes:
@@ -33,7 +41,20 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"cannot be read ({error})", source=str(path), fix=AGAIN) from error
     if not data.strip():
         raise DataError("the file is empty", source=str(path), fix=AGAIN)
-    return data
+    for start, what in _STAND_INS.items():
+        if data[:200].lstrip(_BLANK).lower().startswith(start):
+            raise DataError(f"holds {what} instead of data", source=str(path), fix=AGAIN)
+    return _from_utf16(data, path)
+
+
+def _from_utf16(data: bytes, path: Path) -> bytes:
+    """UTF-16 with its mark at the beginning, as spreadsheets save it, as UTF-8."""
+    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data
+    try:
+        return data.decode("utf-16").encode()
+    except UnicodeDecodeError as error:
+        raise _not_utf8(str(path), error) from error
 
 
 def read_text(path: Path) -> str:
@@ -58,23 +79,30 @@ def read_json(path: Path) -> Any:
 
 
 def read_rows(files: Files, path: Path, table: str = "") -> list[Row]:
-    """The rows of a file, whatever carries them.
+    """The rows of a file, whatever carries them and whatever its name ends in.
 
     JSON array of objects; JSON object of objects by key; JSON object with the list `table` in it;
-    JSON lines; CSV with a head; parquet shards; a folder saved by `datasets` (its `state.json`).
-    A line that is no JSON is a bad row (see `Files.skip`); a broken array or object is an error.
+    JSON lines; CSV with a head, whatever separates it; parquet shards; a folder saved by `datasets`
+    (its `state.json`). A line that is no JSON is a bad row (see `Files.skip`); a broken array or
+    object is an error.
     """
     if path.suffix in (".parquet", ".arrow") or path.name == "state.json":
         return _hub_rows(path)
-    if path.suffix == ".csv":
-        return _csv_rows(path)
     data = read_bytes(path)
+    begin = data.lstrip(_BLANK)[:1]
+    if begin not in (b"{", b"[") and _ending(path) not in (".json", ".jsonl"):
+        return _csv_rows(files, path, read_text(path))
     if _is_lines(data, path):
         return _line_rows(files, path, data)
     value = read_json(path)
     if isinstance(value, Mapping) and table not in value and not _is_table(value):
         return [Row(value, f"{path}:1")]  # JSON lines of a single line
     return table_rows(value, path, table)
+
+
+def _ending(path: Path) -> str:
+    """The suffix of a name, that of compression left out."""
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
 
 
 def _is_table(value: Mapping[str, Any]) -> bool:
@@ -95,33 +123,8 @@ def table_rows(value: Any, path: Path, table: str = "") -> list[Row]:
 
 
 def read_pickle(path: Path) -> Any:
-    """A pickle of plain containers (dict, list, tuple, set, text, bytes, numbers, None) only.
-
-    Pickles can run code when read; here every class and function is refused by name.
-    """
-    data = read_bytes(path)
-    try:
-        return _PlainUnpickler(io.BytesIO(data), source=str(path)).load()
-    except DataError:
-        raise
-    except Exception as error:  # a broken pickle raises almost anything
-        raise DataError(
-            f"is no complete pickle ({type(error).__name__}: {error})", source=str(path), fix=AGAIN
-        ) from error
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, source: str) -> None:
-        super().__init__(file, encoding="utf-8")  # pickles of Python 2 hold byte strings
-        self.source = source
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise DataError(
-            f"the pickle asks for {module}.{name}",
-            source=self.source,
-            expected="plain containers only (dict, list, tuple, set, text, numbers)",
-            fix="do not trust this file; fetch the official one again",
-        )
+    """A pickle of plain values and numpy's numbers; nothing in it is run (`plain_pickle`)."""
+    return load_plain(read_bytes(path), path)
 
 
 def _row(value: Any, source: str, key: str = "") -> Row:
@@ -139,13 +142,14 @@ def _parse(text: str, path: Path, line: int | None = None) -> Any:
         what = f"is no JSON that can be read ({error})"
         if isinstance(error, json.JSONDecodeError):
             short = error.pos >= len(text.rstrip()) - 1
+            short |= line is None and error.msg.startswith("Unterminated string")
             cut = " at its end: the file is cut short" if short else ""
             place = f"line {line or error.lineno} column {error.colno}"
             what = f"is no JSON{cut} ({error.msg}, {place})"
         raise DataError(
             what,
             source=str(path) if line is None else f"{path}:{line}",
-            expected="JSON in UTF-8",
+            expected=f"{_BEGUN.get(text.lstrip()[:1], 'JSON')} in UTF-8",
             fix=AGAIN,
         ) from error
 
@@ -160,20 +164,23 @@ def _not_utf8(source: str, error: UnicodeDecodeError) -> DataError:
 
 
 def _is_lines(data: bytes, path: Path) -> bool:
-    """Whether this is JSON lines: the first line is a whole object and more follow."""
-    body = data.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not body.startswith(b"{"):
-        return path.suffix == ".jsonl"
-    first, _, rest = body.partition(b"\n")
-    if path.name.split(".json", 1)[-1] in ("l", "l.gz"):
-        return True
-    if not rest.strip():
+    """Whether this is JSON lines: most lines that are not blank are whole objects, and there are
+    several of them or the name says so."""
+    if data.lstrip(_BLANK).startswith(b"["):
         return False
+    lines = [line for line in data.lstrip(_BLANK).split(b"\n") if line.strip()]
+    named = _ending(path) == ".jsonl"
+    if len(lines) == 1 or _whole(lines[0]):
+        return named or len(lines) > 1
+    return 2 * sum(map(_whole, lines)) >= len(lines)
+
+
+def _whole(line: bytes) -> bool:
+    """Whether a line is one JSON object."""
     try:
-        json.loads(first)
-    except ValueError:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
         return False
-    return True
 
 
 def _line_rows(files: Files, path: Path, data: bytes) -> list[Row]:
@@ -193,25 +200,15 @@ def _line_rows(files: Files, path: Path, data: bytes) -> list[Row]:
     return rows
 
 
-def _csv_rows(path: Path) -> list[Row]:
-    reader = csv.DictReader(io.StringIO(read_text(path)))
-    try:
-        lines = list(reader)
-    except csv.Error as error:
-        raise DataError(
-            f"is no CSV ({error})", source=f"{path}:{reader.line_num}", expected="CSV with a head",
-            fix=AGAIN,
-        ) from error  # fmt: skip
+def _csv_rows(files: Files, path: Path, text: str) -> list[Row]:
+    head, lines, dialect = read_cells(text, path)
     rows = []
-    for number, values in enumerate(lines, 1):
-        if None in values or None in values.values():
-            raise DataError(
-                f"the row has not the {len(reader.fieldnames or ())} fields of the head",
-                source=f"{path}:{number}",
-                expected=f"fields {', '.join(reader.fieldnames or ())}",
-                fix=AGAIN,
-            )
-        rows.append(Row(values, f"{path}:{number}"))
+    for number, cells in enumerate(lines, 1):
+        source = f"{path}:{number}"
+        try:
+            rows.append(Row(named_cells(head, cells, dialect, source), source))
+        except DataError as error:
+            files.skip(error)
     return rows
 
 

@@ -9,6 +9,7 @@ from itertools import islice
 
 from benchmarks.base import Benchmark
 from benchmarks.files import Files
+from benchmarks.usable import read_usable
 from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Record
 
@@ -33,7 +34,7 @@ def load_records(
     wanted = languages or benchmark.split(split).languages or benchmark.languages
     for language in wanted:
         try:
-            records = list(islice(benchmark.read(files, split, language), limit))
+            records = list(islice(read_usable(benchmark, files, split, language), limit))
         except NoFileError as error:
             if languages:
                 raise
@@ -47,6 +48,14 @@ def load_records(
         files.note(
             f"{benchmark.name} {split}: no files for {', '.join(absent)}; evaluated: {there}. "
             "An average of these languages alone is not the benchmark's"
+        )
+    if not found and files.skipped:
+        first = files.skipped[0]
+        raise DataError(
+            f"none of its {len(files.skipped)} rows can be used, first: {first['reason']}",
+            source=first["source"],
+            expected=f"rows of {benchmark.name} {split}",
+            fix="correct them, or name the right file: file.ROLE=PATH",
         )
     if not found:
         raise DataError(

@@ -13,18 +13,18 @@ from typing import Any
 from benchmarks import predictions
 from benchmarks.asking import Asking
 from benchmarks.base import Benchmark
+from benchmarks.bounds import bounds, coverage
 from benchmarks.facts import check_facts
 from benchmarks.files import Files
 from benchmarks.identity import identity
 from benchmarks.media import check_media
 from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root, floor_of
-from benchmarks.plan import Plan
+from benchmarks.plan import ZERO_SHOT, Plan
 from benchmarks.recompute import remember
 from benchmarks.record import ResultRecord, hardware, packages, sha256
 from benchmarks.records import fingerprint, load_records, missing_languages, without
 from benchmarks.score import class_names, score_split
-from benchmarks.score_notes import reranking_note
 from benchmarks.stages import Stage, trained_on
 from benchmarks.training_facts import TrainingFacts
 from benchmarks.weights import ModelOfRun, device_name
@@ -42,8 +42,6 @@ from x2vlm.train.trainer import TrainResult, train
 from x2vlm.types import Record
 
 log = logging.getLogger("x2vlm")
-ZERO_SHOT = frozenset({"matching", "attributes"})
-"""tasks that are never fine-tuned"""
 
 
 @dataclass
@@ -95,10 +93,9 @@ class Run:
         records = load_records(
             self.benchmark, files, split, self.plan.languages or None, self.plan.data.limit
         )
-        files.note(reranking_note(records, self.model.options.get("k", 0)))
+        files.notes += bounds(self.benchmark, split, records, self.model.options)
         if self.plan.suite == "official" and self.plan.data.limit is None:
-            for note in check_facts(self.benchmark, split, records, files):
-                files.note(note)
+            files.notes += check_facts(self.benchmark, split, records, files)
         return records, files
 
     def check(self) -> None:
@@ -124,6 +121,7 @@ class Run:
             return None
         split, files = self.training.split(), self.files()
         records = check_media(self._read(split, self.plan.data.limit, files), files)
+        log.info("%s", coverage(self.benchmark, records, self.model.options))
         settings = replace(self.plan.train, seed=self.plan.seed)
         # How the model is spread over processes changes no result.
         decisive = {name: v for name, v in settings.to_dict().items() if name != "shard"}

@@ -6,8 +6,9 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -102,3 +103,20 @@ def _decode(source: Path | io.BytesIO) -> list[int]:
             return list(image.size)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from error
+
+
+def box_faults(target: Mapping[str, Any], stored: Sequence[int] | None) -> list[str]:
+    """What is wrong with a record's box, held against its image of `stored` = [width, height]."""
+    box, said = target.get("box"), target.get("size")
+    if stored is None or not isinstance(box, list):
+        return []
+    size, upright = list(stored), list(stored)[::-1]
+    found = []
+    if isinstance(said, list) and said == upright:
+        size = said  # annotated on the picture as EXIF turns it
+    elif isinstance(said, list) and said != size:
+        found.append(f"the annotations say {said} pixels, the image has {size}")
+    x, y, w, h = box
+    if x < -1 or y < -1 or x + w > size[0] + 1 or y + h > size[1] + 1:
+        found.append(f"box {box} is not inside the image of {size[0]} x {size[1]} pixels")
+    return found

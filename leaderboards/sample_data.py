@@ -164,7 +164,7 @@ def _describer(run: Run, thumbnails: Thumbnails) -> Callable[[Item], Json]:
     def describe(item: Item) -> Json:
         sample = item.sample
         shown: Json = {"texts": list(item.texts), "language": sample.language, "pictures": [],
-                       "truth": _truth(run, item)}  # fmt: skip
+                       "truth": thumbnails.over(sample, _truth(run, item))}  # fmt: skip
         if item.way == "image":
             shown["truth"] = {"pictures": [thumbnails(media) for media in sample.images]}
         else:
@@ -218,7 +218,7 @@ def _answerer(run: Run, thumbnails: Thumbnails) -> Callable[[Item], Json]:
         row = rows[item.id, item.way]
         if task == "retrieval":
             return _ranked(item, row, texts, images, thumbnails)
-        return _answer(run, row, item.sample)
+        return thumbnails.over(item.sample, _answer(run, row, item.sample))
 
     return answer
 

@@ -6,14 +6,15 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from PIL import Image
 
-from x2vlm.data.decode import open_image
+from x2vlm.data.decode import open_oriented
+from x2vlm.data.orientation import turned, upright_size
 from x2vlm.data.video import read_frames
 from x2vlm.errors import MediaError
-from x2vlm.types import Media
+from x2vlm.types import Media, Record
 
 SIDE = 384
 """Longest side in pixels; smaller pictures keep their size."""
@@ -37,7 +38,7 @@ class Picture(TypedDict):
 
 
 class Thumbnails:
-    """Writes thumbnails into `out`/media. failed: path -> why it could not be read.
+    """Writes upright thumbnails into `out`/media. failed: path -> why it could not be read.
 
     below: the only folders whose pictures are copied, since names in received data may lead
     anywhere on this machine; None: all.
@@ -48,6 +49,7 @@ class Thumbnails:
         self.below = None if below is None else {spelt_out(path) for path in below}
         self.failed: dict[str, str] = {}
         self._made: dict[tuple[str, str, int], Picture] = {}
+        self._orientations: dict[str, int] = {}
 
     def __call__(self, media: Media) -> Picture:
         """The pictures of one image or video, made on first use."""
@@ -56,11 +58,24 @@ class Thumbnails:
             self._made[key] = self._make(media)
         return self._made[key]
 
+    def over(self, sample: Record, shown: dict[str, Any]) -> dict[str, Any]:
+        """What is shown of a sample, its "box" (in the annotation's pixels) moved along with the
+        picture when EXIF turned that upright."""
+        if "box" not in shown or not sample.images:
+            return shown
+        picture = self(sample.images[0])
+        orientation = self._orientations.get(sample.images[0].path, 1)
+        stored = upright_size((picture["width"], picture["height"]), orientation)
+        target = turned({**sample.target, "box": shown["box"]}, stored, orientation)
+        return {**shown, "box": list(target["box"])}
+
     def _make(self, media: Media) -> Picture:
         try:
             self._check_place(media)
             still = media.kind == "image"
-            pictures = [open_image(media)] if still else read_frames(media, FRAMES)
+            if still:
+                first, self._orientations[media.path] = open_oriented(media)
+            pictures = [first] if still else read_frames(media, FRAMES)
         except MediaError as error:
             self.failed[media.path] = error.what
             return Picture(src=[], width=1, height=1, error=error.what)

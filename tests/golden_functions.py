@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.metrics.boxes import iou_official
+from x2vlm.data.cleaning import clean_caption, clean_question
 from x2vlm.data.image import patch_mask
-from x2vlm.data.text import clean_caption, clean_question, load_tokenizer
+from x2vlm.data.text import load_tokenizer
 from x2vlm.data.video import frame_indices
 from x2vlm.train.optim import linear_schedule
 

@@ -63,7 +63,7 @@ def training_batch(task: Task, name: str) -> Batch:
     for n, record in enumerate(units):
         rng = np.random.default_rng(n)
         reader = evaluation_loader(task, [record], batch_size=1)._reader
-        pixels = [reader._pixels(media, None, None) for media in record.images]
+        pixels = [reader._pixels(media, None)[0] for media in record.images]
         samples.append(transform(record, pixels, rng))
     return task.collate(samples, train=True)
 

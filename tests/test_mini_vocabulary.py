@@ -10,7 +10,8 @@ from benchmarks.mini.language import GRAMMARS, language
 from benchmarks.mini.planner import captions
 from benchmarks.mini.vocabulary import FILES, SIZES, tokenizer_json
 from benchmarks.mini.world import scenes
-from x2vlm.data.text import Kind, clean_caption, load_tokenizer
+from x2vlm.data.cleaning import clean_caption
+from x2vlm.data.text import Kind, load_tokenizer
 
 ASSETS = Path(x2vlm.__file__).parent / "assets"
 LANGUAGES: dict[Kind, tuple[str, ...]] = {"bert": ("en",), "xlm-roberta": tuple(GRAMMARS)}

@@ -61,7 +61,7 @@ def test_csv(tmp_path: Path) -> None:
         {"a": "2", "b": "z"},
     ]
     path.write_text("a,b\n1,x\n2\n")
-    with pytest.raises(DataError, match="has not the 2 fields") as caught:
+    with pytest.raises(DataError, match="has 1 fields, the head 2") as caught:
         read_rows(Files(tmp_path), path)
     assert caught.value.source == f"{path}:2"
 

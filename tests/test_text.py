@@ -4,13 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from x2vlm.data.text import (
-    Tokenizer,
-    clean_caption,
-    clean_question,
-    load_tokenizer,
-    train_tokenizer,
-)
+from x2vlm.data.cleaning import clean_caption, clean_question
+from x2vlm.data.text import Tokenizer, load_tokenizer, train_tokenizer
 from x2vlm.errors import DataError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "data.json").read_text("utf-8"))["text"]

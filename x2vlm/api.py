@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 
-from x2vlm.data.image import open_image
-from x2vlm.data.text import Tokenizer, clean_caption
-from x2vlm.errors import ConfigError
+from x2vlm.data.cleaning import clean_caption
+from x2vlm.data.decode import open_oriented
+from x2vlm.data.orientation import Pixels, upright_box, upright_size
+from x2vlm.data.text import Tokenizer
+from x2vlm.errors import ConfigError, unknown
 from x2vlm.explain import Box, Explanation, explain
 from x2vlm.model.x2vlm import X2VLM
 from x2vlm.tasks import build_on
@@ -47,7 +49,9 @@ def load(name: str | Path, *, tokenizer: str = "", device: str = "cpu") -> Pretr
 
 
 class Pretrained:
-    """A model with its tokenizer. Images are paths or PIL images; boxes are pixels of the image."""
+    """A model with its tokenizer. Images are paths or PIL images, seen upright as EXIF says; boxes
+    are in pixels of the image as it is stored, as `own_boxes` reads them: of the array that
+    PIL.Image.open gives, or of the PIL image itself. pixels="upright": of the picture turned."""
 
     def __init__(self, model: X2VLM, tokenizer: Tokenizer) -> None:
         self.model = model
@@ -88,10 +92,21 @@ class Pretrained:
         with finite_outputs(self.model):
             return float(self.model.match(fused_BLD).softmax(-1)[0, 1])
 
-    def locate(self, image: Picture, text: str) -> tuple[float, float, float, float]:
-        """Box (x, y, width, height), in pixels, of what the text names. Needs a box head."""
+    def locate(
+        self, image: Picture, text: str, pixels: Pixels = "stored"
+    ) -> tuple[float, float, float, float]:
+        """Box (x, y, width, height), in pixels, of what the text names. Needs a box head.
+
+        pixels: those of the image as it is stored, or "upright", turned as EXIF says.
+        """
+        if pixels not in get_args(Pixels):
+            raise ConfigError(unknown("value of pixels", str(pixels), get_args(Pixels)))
         self._need("box")
-        x, y, w, h = self._ask("grounding", image, text)["box"]
+        found: Sequence[float] = self._ask("grounding", image, text)["box"]
+        if pixels == "upright":
+            opened, orientation = oriented_picture(image)
+            found = upright_box(found, upright_size(opened.size, orientation), orientation)
+        x, y, w, h = found
         return x, y, w, h
 
     def answer(self, image: Picture, question: str, candidates: Sequence[str]) -> str:
@@ -115,9 +130,15 @@ class Pretrained:
         layer: int | None = None,
         regions: Sequence[Box] = (),
     ) -> Explanation:
-        """Where the model looks: see `x2vlm.explain.explain`. Heads that lack leave a None."""
-        opened = open_picture(image)
-        return explain(self.model, self.tokenizer, opened, texts, layer=layer, regions=regions)
+        """Where the model looks: see `x2vlm.explain.explain`. Heads that lack leave a None.
+
+        regions are in stored pixels; the Explanation is of the upright picture, boxes and all.
+        """
+        opened, orientation = oriented_picture(image)
+        stored = upright_size(opened.size, orientation)
+        seen = [upright_box(box, stored, orientation) for box in regions]
+        boxes = [(x, y, w, h) for x, y, w, h in seen]
+        return explain(self.model, self.tokenizer, opened, texts, layer=layer, regions=boxes)
 
     def _need(self, head: str) -> None:
         if head not in self.model.config.heads:
@@ -152,6 +173,11 @@ class Pretrained:
 
 def open_picture(picture: Picture) -> Image.Image:
     """RGB and upright, from a path or a PIL image. MediaError when it cannot be read."""
+    return oriented_picture(picture)[0]
+
+
+def oriented_picture(picture: Picture) -> tuple[Image.Image, int]:
+    """`open_picture`, and the EXIF orientation by which it was turned upright."""
     if not isinstance(picture, Picture):
         raise ConfigError(
             f"a picture is a path or a PIL image, not {type(picture).__name__}\n"
@@ -161,9 +187,9 @@ def open_picture(picture: Picture) -> Image.Image:
     if isinstance(picture, Image.Image):
         buffer = io.BytesIO()
         kept = picture if picture.mode in _LOSSLESS else picture.convert("RGB")
-        kept.save(buffer, format="PNG")
+        kept.save(buffer, format="PNG", exif=picture.getexif())
         media = Media("the given image", inline=(buffer.getvalue(),))
-    return open_image(media)
+    return open_oriented(media)
 
 
 def _cut(items: list[T], size: int) -> list[list[T]]:
@@ -173,7 +199,8 @@ def _cut(items: list[T], size: int) -> list[list[T]]:
 
 def _sample(task: Task, picture: Picture, text: str = "") -> Sample:
     """One image with one text, prepared as the task's evaluation does."""
-    opened = open_picture(picture)
-    target = {"size": list(opened.size), "box": [0, 0, *opened.size]}
+    opened, orientation = oriented_picture(picture)
+    size = list(opened.size)
+    target = {"size": size, "box": [0, 0, *size], "turned": orientation}
     record = Record("asked", (), (text,), target)
     return task.transform(train=False)(record, [opened], np.random.default_rng(0))

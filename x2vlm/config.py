@@ -260,3 +260,16 @@ class DataConfig(Settings):
             most=10**12,
         ),
     ] = None
+    box_format: Annotated[
+        str,
+        Setting(
+            "what the numbers of boxes mean: xywh, xyxy, cxcywh, in pixels, fractions or "
+            'thousandths ("xyxy-fractions"); empty: as the benchmark has them, xywh in own data'
+        ),
+    ] = ""
+    box_pixels: Annotated[
+        Literal["stored", "upright"],
+        Setting(
+            "pixels that boxes count when EXIF turns an image: as the file stores it, or as seen"
+        ),
+    ] = "stored"

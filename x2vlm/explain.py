@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from x2vlm.data.cleaning import clean_caption
 from x2vlm.data.image import EvalTransform, patch_mask
-from x2vlm.data.text import Tokenizer, clean_caption
+from x2vlm.data.text import Tokenizer
 from x2vlm.errors import ConfigError
 from x2vlm.model.layers import Attention, Memory, additive_mask
 from x2vlm.types import Record

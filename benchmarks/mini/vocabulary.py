@@ -15,7 +15,8 @@ from pathlib import Path
 from benchmarks.mini.language import GRAMMARS, KINDS, Language, Message, language
 from benchmarks.mini.planner import captions, questions
 from benchmarks.mini.world import COLOURS, GROUNDS, PATTERNS, RELATIONS, SHAPES, Thing, scenes
-from x2vlm.data.text import Kind, clean_caption, train_tokenizer
+from x2vlm.data.cleaning import clean_caption
+from x2vlm.data.text import Kind, train_tokenizer
 
 SIZES: dict[Kind, int] = {"bert": 1024, "xlm-roberta": 2048}
 FILES: dict[Kind, str] = {

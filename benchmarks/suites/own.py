@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmarks.base import Benchmark, Reader, Scorer, Split, TaskName
+from benchmarks.box_formats import Located, box_format, box_in_pixels, check_file, located
 from benchmarks.captions import read_captions
-from benchmarks.files import Files
-from benchmarks.media import VIDEO_SUFFIXES, image_size
+from benchmarks.files import Files, under
+from benchmarks.media import VIDEO_SUFFIXES
 from benchmarks.metrics import answers, boxes, captions, labels, retrieval
 from benchmarks.readers import read_json, read_rows
+from benchmarks.row_aliases import renamed
 from benchmarks.rows import Row, each
 from benchmarks.suites.vqav2 import annotators, answer_list, frequent, target_of
-from x2vlm.errors import DataError
+from x2vlm.errors import DataError, NoFileError
 from x2vlm.types import Media, Record
 
 SPLITS = {"train": Split("train"), "val": Split("validation"), "test": Split("test")}
+OTHERS = {"image": ("images",), "answer": ("answers",)}
+"""our field -> another of ours that takes its place"""
 SPELLINGS: Mapping[str, Sequence[str]] = {
     "train": ("train",),
     "val": ("val", "validation", "dev"),
@@ -31,10 +35,13 @@ SPELLINGS: Mapping[str, Sequence[str]] = {
 WORDS = [spelling for spellings in SPELLINGS.values() for spelling in spellings]
 
 
-def _rows(files: Files, split: str) -> list[Row]:
-    """The rows of a split: those that name it, and those that name none."""
+def _rows(files: Files, split: str, *fields: str) -> list[Row]:
+    """The rows of a split: those that name it, and those that name none. fields: those needed,
+    which may have another name in the file."""
+    path = _annotations(files, split)
+    rows = renamed(files, read_rows(files, path), {name: OTHERS.get(name, ()) for name in fields})
     found = []
-    for row in read_rows(files, files.find(split, _names(split))):
+    for row in _of_folder(files, path, rows):
         try:
             if not row.has("split") or row.word("split", WORDS) in SPELLINGS[split]:
                 found.append(row)
@@ -43,17 +50,57 @@ def _rows(files: Files, split: str) -> list[Row]:
     return found
 
 
+def _annotations(files: Files, split: str) -> Path:
+    """The file with the rows of a split; NoFileError says which files are there instead."""
+    try:
+        return files.find(split, _names(split))
+    except NoFileError as error:
+        there = sorted(
+            path.name
+            for path in files.root.glob("*")
+            if path.is_file() and path.name.split(".")[0] in SPELLINGS[split]
+        )
+        if not there:
+            raise
+        raise NoFileError(
+            f"{error.what}, but {', '.join(there)}",
+            source=error.source,
+            expected=error.expected,
+            fix=f"file.{split}={there[0]}",
+        ) from error
+
+
 def _names(split: str) -> list[str]:
-    """Where the rows of a split may be."""
+    """Where the rows of a split may be; the hub's image folders call them metadata."""
     endings = (".jsonl", ".json", ".csv", ".parquet")
     names = [spelling + ending for spelling in SPELLINGS[split] for ending in endings]
-    return names + [f"data/{spelling}-*.parquet" for spelling in SPELLINGS[split]]
+    names += [f"data/{spelling}-*.parquet" for spelling in SPELLINGS[split]]
+    folders = (*SPELLINGS[split], "")
+    return names + under(folders, "metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
-def _places(files: Files) -> Callable[[str], Media]:
-    """Name in a row -> the file: absolute, or below file.images=DIR, the data folder, images/."""
+def _of_folder(files: Files, path: Path, rows: list[Row]) -> list[Row]:
+    """The rows of a whole image folder with their split: by the folder of the image, else train."""
+    if path.stem != "metadata" or path.parent != files.root:
+        return rows
+    of = {spelling: ours for ours, names in SPELLINGS.items() for spelling in names}
+
+    def part(row: Row) -> str:
+        name = row.values.get("image") or row.values.get("file_name")
+        return of.get(str(name).split("/", 1)[0], "train")
+
+    return [
+        row if row.has("split") else Row({**row.values, "split": part(row)}, row.source)
+        for row in rows
+    ]
+
+
+def _places(files: Files, split: str) -> Callable[[str], Media]:
+    """Name in a row -> the file: absolute, or below file.images=DIR, the data folder, images/, the
+    folder of the rows."""
     given = files.look("images", (), kind="folder") if "images" in files.given else None
-    places = [given] if given else [files.root, files.root / "images"]
+    beside = _annotations(files, split).parent
+    places = [given] if given else [files.root, files.root / "images", beside]
 
     def locate(name: str) -> Media:
         paths = [place / name for place in places]
@@ -87,9 +134,10 @@ def _image(row: Row, locate: Callable[[str], Media]) -> Media:
 
 def read_pairs(files: Files, split: str, language: str) -> Iterator[Record]:
     """{"image", "caption": a text or a list of them}; rows of one image are put together."""
+    path = _annotations(files, split)
     return read_captions(
-        files, files.find(split, _names(split)), SPELLINGS[split],
-        locate=_places(files), name=str, language=language,
+        files, path, SPELLINGS[split], locate=_places(files, split), name=str, language=language,
+        prepare=lambda rows: _of_folder(files, path, rows),
     )  # fmt: skip
 
 
@@ -103,7 +151,7 @@ def read_captioned(files: Files, split: str, language: str) -> Iterator[Record]:
 
 def read_questions(files: Files, split: str, language: str) -> Iterator[Record]:
     """{"image", "question", "answer": one text} or "answers": one per annotator; "id" if any."""
-    locate = _places(files)
+    locate = _places(files, split)
 
     def make(row: Row) -> Record:
         given = [row.text("answer")] if isinstance(row.values.get("answer"), str) else []
@@ -113,7 +161,7 @@ def read_questions(files: Files, split: str, language: str) -> Iterator[Record]:
         image = _image(row, locate)
         return _record(row, [image], row.text("question"), target_of(given), language)
 
-    return each(files, _rows(files, split), make)
+    return each(files, _rows(files, split, "image", "question", "answer"), make)
 
 
 def candidates(files: Files) -> list[str]:
@@ -130,7 +178,7 @@ def candidates(files: Files) -> list[str]:
 
 def read_labelled(files: Files, split: str, language: str) -> Iterator[Record]:
     """{"image", "text", "label"}; with two images "images": [left, right]."""
-    locate = _places(files)
+    locate = _places(files, split)
     numbers = {name: number for number, name in enumerate(classes(files))}
 
     def make(row: Row) -> Record:
@@ -140,14 +188,20 @@ def read_labelled(files: Files, split: str, language: str) -> Iterator[Record]:
         target = {"label": numbers.get(row.id("label"))}
         return _record(row, images, text, target, language)
 
-    return each(files, _rows(files, split), make)
+    return each(files, _rows(files, split, "image", "text", "label"), make)
 
 
 def classes(files: Files) -> list[str]:
     """`labels.json` (role `labels`), a list of names, else the labels of the training file."""
     path = files.look("labels", ("labels.json",))
     if path is None:
-        return sorted({row.id("label") for row in _rows(files, "train") if row.has("label")})
+        found = set()
+        for row in _rows(files, "train", "label"):
+            try:
+                found.add(row.id("label"))
+            except DataError as error:
+                files.skip(error)
+        return sorted(found)
     names = read_json(path)
     if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
         raise DataError(
@@ -160,18 +214,27 @@ def classes(files: Files) -> list[str]:
 
 
 def read_boxes(files: Files, split: str, language: str) -> Iterator[Record]:
-    """{"image", "text", "box": [x, y, width, height] in pixels of the image file}."""
-    locate = _places(files)
+    """{"image", "text", "box"}: four numbers, as box_format= and box_pixels= say (docs). The
+    record's box is [x, y, width, height] in pixels, stored ones unless it says upright."""
+    locate, stated = _places(files, split), box_format(files.box_format or "xywh")
+    found: dict[str, Located] = {}
+    for row in _rows(files, split, "image", "text", "box"):
+        try:
+            one = located(row, "box", _image(row, locate), stated, files.box_pixels)
+            found[row.source] = one
+        except DataError as error:
+            files.skip(error)
+    path = str(_annotations(files, split))
+    check_file(list(found.values()), stated, files.box_pixels, path)
 
     def make(row: Row) -> Record:
-        image = _image(row, locate)
-        size = image_size(image)
-        if size is None:
-            raise row.error(f"the image {image.path} cannot be read", "an image file")
-        target = {"box": row.box("box", size), "size": size}
-        return _record(row, [image], row.text("text"), target, language)
+        one = found[row.source]
+        target: dict[str, Any] = {"box": box_in_pixels(one, "box", stated), "size": one.size}
+        if files.box_pixels == "upright":
+            target["pixels"] = "upright"
+        return _record(row, [one.media], row.text("text"), target, language)
 
-    return each(files, _rows(files, split), make)
+    return each(files, [one.row for one in found.values()], make)
 
 
 def _own(

@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.base import Benchmark, Split
 from benchmarks.captions import last_two
 from benchmarks.files import Files, extent, under
-from benchmarks.media import COCO, Images, image_size
+from benchmarks.media import COCO, Images
 from benchmarks.metrics import boxes
-from benchmarks.readers import read_json, read_pickle, read_rows, table_rows
+from benchmarks.phrases import (
+    OWNERS,
+    annotated_size,
+    are_rec,
+    is_mdetr,
+    read_mdetr,
+    read_rec,
+)
+from benchmarks.readers import read_bytes, read_json, read_pickle, read_rows, table_rows
 from benchmarks.rows import Row, each, index
-from x2vlm.types import Media, Record
+from x2vlm.errors import DataError, NoFileError
+from x2vlm.types import Record
 
 OFFICIAL = {"refcoco": "refcoco", "refcoco_plus": "refcoco+", "refcocog": "refcocog"}
 """our name -> folder of the official release"""
 SPLITS = ("train", "val", "test", "testA", "testB")
 """what a reference's "split" may say"""
+LAYOUTS = "refs(…).p, rows of X²-VLM, TransVG, the hub or REC, or MDETR's images with captions"
 SPLIT_BY = {"refcoco": "unc", "refcoco_plus": "unc", "refcocog": "umd"}
 
 
 def read(name: str, files: Files, split: str, language: str) -> Iterator[Record]:
     """The phrases of one split, each with its box."""
-    path = files.find(split, _names(name, split))
+    path = _annotations(name, files, split)
     images = Images(files, COCO)
     if path.suffix == ".p":
         return _official(files, path, split, images, language)
+    tables = _tables(path)
+    if tables is not None and is_mdetr(tables):
+        return read_mdetr(files, path, tables, images, language, OFFICIAL[name])
+    if tables is not None:
+        raise DataError(
+            "has COCO's layout (images, annotations) without phrases",
+            source=str(path),
+            expected=LAYOUTS,
+            fix=f"name another file: file.{split}=PATH",
+        )
     rows = read_rows(files, path)
+    if are_rec(rows):
+        return read_rec(files, path, rows, images, language)
     if rows and rows[0].has("ref_id") and not rows[0].has("bbox"):
         same = replace(files, prefer=extent(path, files.root))  # shares what it notes with `files`
         refs = same.find("refs", _refs_names(name))
@@ -37,21 +61,66 @@ def read(name: str, files: Files, split: str, language: str) -> Iterator[Record]
     return each(files, rows, _row_maker(images, language))
 
 
+def _annotations(name: str, files: Files, split: str) -> Path:
+    """The file of a split. References of another division of the same images are another test."""
+    by = SPLIT_BY[name]
+    role = "refs" if "refs" in files.given and split not in files.given else split
+    try:
+        path = files.find(role, _names(name, split))
+    except NoFileError as error:
+        others = [
+            place
+            for folder in _folders(name)
+            for place in sorted((files.root / folder).glob("refs(*).p"))
+        ]
+        if not others:
+            raise
+        raise NoFileError(
+            f"{error.what}; {others[0].name} is another split, papers and this benchmark use {by}",
+            source=error.source,
+            expected=error.expected,
+            fix=error.fix,
+        ) from error
+    other = re.fullmatch(r"refs\((\w+)\)\.p", path.name)
+    if other and other[1] != by:
+        raise DataError(
+            f"holds the split {other[1]!r} of {OFFICIAL[name]}, not {by!r}",
+            source=str(path),
+            expected=f"refs({by}).p, the split that papers report and this benchmark is",
+            fix=f"name that file: file.{split}=PATH",
+        )
+    return path
+
+
+def _tables(path: Path) -> Mapping[str, Any] | None:
+    """A JSON object that holds COCO's two tables; None for every other file."""
+    if path.suffix not in (".json", ".jsonl") or b'"annotations"' not in read_bytes(path):
+        return None
+    value = read_json(path)
+    return value if isinstance(value, Mapping) and {"images", "annotations"} <= set(value) else None
+
+
 def _names(name: str, split: str) -> list[str]:
     official = OFFICIAL[name]
     # the test file of X²-VLM holds testA and testB together: the references tell them apart
-    mine = (f"{official}_{split}.json", f"{official}_{SPLIT_BY[name]}.{split}.jsonl")
+    by = SPLIT_BY[name]
+    mine = (f"{official}_{split}.json", f"{official}_{by}.{split}.jsonl")
+    theirs = (f"finetune_{official}_{split}.json", f"REC_{official}_{by}_{split}.jsonl")
     return [
         *_refs_names(name),
-        *under((official, "refcoco", "", "finetune", "data/finetune"), *mine),
+        *under((official, "refcoco", "", "finetune", "data/finetune"), *mine, *theirs),
         *under((official, name), f"{split}/state.json", f"data/{split}-*.parquet"),
     ]
 
 
 def _refs_names(name: str) -> list[str]:
+    return under(_folders(name), f"refs({SPLIT_BY[name]}).p")
+
+
+def _folders(name: str) -> tuple[str, ...]:
     folders = (OFFICIAL[name], f"refcoco/avail/{OFFICIAL[name]}", f"refcoco/{OFFICIAL[name]}")
-    more = tuple(f"{base}/{OFFICIAL[name]}" for base in ("refer/data", "finetune", "data/finetune"))
-    return under((*folders, *more), f"refs({SPLIT_BY[name]}).p")
+    bases = ("refer/data", "finetune", "data/finetune")
+    return (*folders, *(f"{base}/{OFFICIAL[name]}" for base in bases))
 
 
 def _official(
@@ -80,7 +149,7 @@ def _official(
         if not row.rows("sentences"):
             raise row.wrong("sentences", "at least one")
         media = images(f"train2014/{image_row.text('file_name')}")
-        size = _size(image_row, media)
+        size = annotated_size(image_row, media)
         target = _target(box_row, size)
         tags = {"ref_id": row.id("ref_id"), "split": row.text("split")}
         return [
@@ -117,10 +186,10 @@ def _row_maker(images: Images, language: str) -> Callable[[Row], list[Record]]:
 
     def make(row: Row) -> list[Record]:
         media = row.picture("image") or images(last_two(row.text("image")))
-        size = _size(row, media)
+        size = annotated_size(row, media)
         target = _target(row, size)
-        owner = row.id("question_id", "ann_id", "ref_id")
-        texts = row.texts("answer", "phrase", "text")
+        owner = row.id(*OWNERS)
+        texts = row.texts("answer", "phrase", "text", "sent", "expression")
         first = seen.get(owner, 0)
         seen[owner] = first + len(texts)
         group = row.id("image_id", "file_name") if row.has("image_id") else media.path
@@ -137,19 +206,6 @@ def _row_maker(images: Images, language: str) -> Callable[[Row], list[Record]]:
 def _target(row: Row, size: list[int] | None) -> dict[str, list[float] | list[int]]:
     box = row.box("bbox", size)
     return {"box": box, "size": size} if size else {"box": box}
-
-
-def _size(row: Row, media: Media) -> list[int] | None:
-    """[width, height] as annotated, else from the head of the image; None when it is not there.
-
-    Scoring needs no size; training and prediction read the image anyway and report what is wrong.
-    """
-    if row.has("width", "height"):
-        size = [row.integer("width"), row.integer("height")]
-        if min(size) < 1:
-            raise row.error(f"the image is {size[0]} x {size[1]} pixels", "at least 1 x 1")
-        return size
-    return image_size(media)
 
 
 _SPLITS: Mapping[str, Split] = {

@@ -24,7 +24,8 @@ LANGUAGES = ("en", "ar", "bg", "da", "el", "et", "id", "ja", "ko", "tr", "vi")
 
 
 def read(files: Files, split: str, language: str) -> Iterator[Record]:
-    """Images with their captions; rows without a caption are left out, as in the official code.
+    """Images with their captions; rows without a caption are left out, as in the official code,
+    which keeps captions without a word ("." or a no-break space).
 
     The image is in the row ("image_content", base64, as X²-VLM prepares it; "image" of the hub), or
     a file called like the last part of its URL below images/wit.
@@ -34,7 +35,7 @@ def read(files: Files, split: str, language: str) -> Iterator[Record]:
     images = Images(files, IMAGES)
 
     def make(row: Row) -> Record:
-        texts = row.texts("captions")
+        texts = row.texts("captions", empty=True)
         if row.has("image_content"):
             media = row.base64("image_content")
         elif (inside := row.picture("image")) is not None:
@@ -59,7 +60,9 @@ def _by_image(files: Files, rows: list[Row]) -> list[Row]:
             if row.values.get(CAPTION, 0) in (None, ""):
                 empty += 1
                 continue
-            text = row.text(CAPTION)
+            text = row.values.get(CAPTION)
+            if not isinstance(text, str):
+                raise row.wrong(CAPTION, "a text, or null for none")
             found.setdefault(_image_id(row), (row, []))[1].append(text)
         except DataError as error:
             files.skip(error)
@@ -81,7 +84,7 @@ BENCHMARK = Benchmark(
         "test": Split("test"),
     },
     chance={"image_r1": 0.1, "text_r1": 0.1},
-    options={"k": 256, "max_words": IGLUE_WORDS},
+    options={"k": 256, "max_words": IGLUE_WORDS, "bare": "keep"},
     languages=LANGUAGES,
     paper="Srinivasan et al., SIGIR 2021; subset of Bugliarello et al., ICML 2022",
     url="https://github.com/e-bug/iglue",

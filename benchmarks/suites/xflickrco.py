@@ -49,7 +49,7 @@ BENCHMARK = Benchmark(
         "test": Split("test"),
     },
     chance={"image_r1": 0.05, "text_r1": 0.05},
-    options={"k": 256, "max_words": IGLUE_WORDS},
+    options={"k": 256, "max_words": IGLUE_WORDS, "bare": "keep"},
     languages=("en", "de", "es", "id", "ja", "ru", "tr", "zh"),
     paper="Bugliarello et al., ICML 2022",
     url="https://github.com/e-bug/iglue",

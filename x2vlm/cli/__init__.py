@@ -32,10 +32,13 @@ TRUSTED = """  benchmark=FILE.py:NAME,…: code that runs are of and that you tr
   record alone names is never run"""
 PICTURES = """  pictures: folders beside the runs' data folders from which pictures may be copied"""
 
-DATA_HELP = """  x2vlm data status data=DIR [layout=FILE] [benchmark=NAME,…]
+DATA_HELP = """  x2vlm data status data=DIR [layout=FILE] [benchmark=NAME,…] [SETTINGS]
       what is there per benchmark and split: complete, partial, missing (and how to get it)
-  x2vlm data verify data=DIR [layout=FILE] [benchmark=NAME,…] [resume=FILE]
-      counts, ids, every image decodes, boxes inside images; resume: files found sound before
+  x2vlm data verify data=DIR [layout=FILE] [benchmark=NAME,…] [SETTINGS] [resume=FILE]
+      counts, ids, usable texts, every image decodes, boxes inside images; exit status 1 when there
+      is a problem or nothing was found; resume: files found sound before. SETTINGS are those of
+      x2vlm run that say which data is meant: file.ROLE=PATH, split=, train_split=, languages=,
+      train_languages=, on_error=, limit=, box_format=, box_pixels=, options.NAME=
   x2vlm data download data=DIR [benchmark=NAME,…] [dry_run=false] [table=FILE]
       fetch what needs no account, below DIR; without dry_run=false only say what would be fetched.
       Broken downloads go on where they stopped. coco_images: the images of COCO 2014. table: other

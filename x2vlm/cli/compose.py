@@ -184,7 +184,7 @@ def plan(tree: Mapping[str, Any]) -> Plan:
     options = [values.get("options", {}), tree["options"] or {}]
     wrong = [one for one in options if not isinstance(one, Mapping)]  # named by the check of Plan
     values["options"] = wrong[0] if wrong else {**options[0], **options[1]}
-    data = {name: tree[name] for name in ("on_error", "limit")}
+    data = {name: tree[name] for name in ("on_error", "limit", "box_pixels")}
     return Plan.from_dict(
         {
             "benchmark": benchmark["name"],
@@ -196,6 +196,7 @@ def plan(tree: Mapping[str, Any]) -> Plan:
                 "root": tree["data"] or "",
                 "layout": tree["layout"] or "",
                 "files": tree["file"] or {},
+                "box_format": tree["box_format"] or "",
                 **data,
             },
             "train": {**tree["train"], "seed": tree["seed"]},

@@ -13,17 +13,31 @@ from pathlib import Path
 from benchmarks.download import Outcome, download, table
 from benchmarks.files import Files
 from benchmarks.inspect_data import status, status_table, verify
-from benchmarks.layout import Layout, load_layout
+from benchmarks.layout import load_layout
 from benchmarks.mini.suite import write_world
 from benchmarks.records import load_records
 from benchmarks.registry import NAMES, get
 from benchmarks.shards import KINDS, build_shards
+from benchmarks.wanted import Wanted
 from x2vlm.cli import DATA_HELP
-from x2vlm.cli.words import Settings, listed, on_error, split_words, take, whole, yes
+from x2vlm.cli.words import (
+    Settings,
+    below,
+    listed,
+    on_error,
+    plain_value,
+    split_words,
+    take,
+    whole,
+    yes,
+)
+from x2vlm.data.orientation import Pixels
 from x2vlm.data.shards import Format
 from x2vlm.errors import ConfigError, unknown
 from x2vlm.watch import EVERY, plain_watch, watch
 
+OPEN = ("file.", "options.")
+PIXELS: dict[str, Pixels] = {"stored": "stored", "upright": "upright"}
 FORMATS: dict[str, Format] = {f: f for f in ("jsonl", "jsonl.gz", "tar", "parquet")}
 
 
@@ -36,7 +50,8 @@ def data(words: Sequence[str]) -> int:
     if plain[0] not in ACTIONS:
         raise ConfigError(f"{unknown('data command', plain[0], ACTIONS)}\nusage:\n{DATA_HELP}")
     action, needed, more = ACTIONS[plain[0]]
-    take(settings, *needed, *more)
+    of_runs = [n for n in settings if n.startswith(OPEN)] if more[:1] == OF_RUNS[:1] else []
+    take([name for name in settings if name not in of_runs], *needed, *more)
     for name in needed:
         if not settings.get(name):
             raise ConfigError(f"{name}=… is missing\nusage:\n{DATA_HELP}")
@@ -63,29 +78,59 @@ def _folder(settings: Settings) -> Path:
     return root
 
 
-def _chosen(settings: Settings) -> tuple[Layout | None, tuple[str, ...]]:
-    """The layout file, and the benchmarks that are meant: those named, or all."""
-    layout = load_layout(settings["layout"]) if "layout" in settings else None
+def _chosen(settings: Settings) -> tuple[tuple[str, ...], Wanted]:
+    """The benchmarks that are meant, those named or all, and what of their data a run takes."""
+    layout = load_layout(settings["layout"]) if "layout" in settings else {}
     chosen = listed(settings, "benchmark")
     for name in chosen:
         get(name)  # an unknown one is an error with close names
-    return layout, chosen or NAMES
+    given, options = below(settings, "file."), below(settings, "options.")
+    pixels = settings.get("box_pixels", "stored")
+    if pixels not in PIXELS:
+        raise ConfigError(unknown("box_pixels", pixels, PIXELS))
+    limit = whole(settings, "limit", 1) if "limit" in settings else None
+    if limit == 0:
+        raise ConfigError("limit=0 leaves nothing to look at; limit is a number from 1")
+    wanted = Wanted(
+        layout,
+        given,
+        settings.get("split", ""),
+        settings.get("train_split", ""),
+        listed(settings, "languages"),
+        listed(settings, "train_languages"),
+        on_error(settings),
+        limit,
+        {name: plain_value(text) for name, text in options.items()},
+        settings.get("box_format", ""),
+        PIXELS[pixels],
+    )
+    names = chosen or NAMES
+    if not chosen and (given or wanted.split or wanted.train_split or wanted.languages):
+        raise ConfigError("benchmark=NAME is missing: files, splits and languages are of one")
+    return names, wanted
 
 
 def _status(settings: Settings) -> int:
     root = _folder(settings)
-    print(status_table(status(root, *_chosen(settings))))
+    names, wanted = _chosen(settings)
+    print(status_table(status(root, names=names, wanted=wanted)))
     return 0
 
 
 def _verify(settings: Settings) -> int:
     resume = Path(settings["resume"]) if "resume" in settings else None
-    report = verify(_folder(settings), *_chosen(settings), plain_watch, resume)
+    names, wanted = _chosen(settings)
+    report = verify(_folder(settings), None, names, plain_watch, resume, wanted)
+    for note in report.notes:
+        print(f"note: {note}")
+    for row in report.skipped:
+        print(f"skipped: {row['source']}: {row['reason']}")
     for problem in report.problems:
         print(f"{problem['source']}: {problem['reason']}")
+    left_out = f"{len(report.skipped)} skipped; " if report.skipped else ""
     print(
         f"{report.records} records; {report.checked} files decoded now, {report.known} known to be "
-        f"sound; {len(report.problems)} problems"
+        f"sound; {left_out}{len(report.problems)} problems"
     )
     return 1 if report.problems else 0
 
@@ -198,9 +243,22 @@ def _mini(settings: Settings) -> int:
     return 0
 
 
+OF_RUNS = (
+    "layout",
+    "benchmark",
+    "split",
+    "train_split",
+    "languages",
+    "train_languages",
+    "on_error",
+    "limit",
+    "box_format",
+    "box_pixels",
+)
+"""settings of `x2vlm run` that say which data is meant, besides file.ROLE and options.NAME"""
 ACTIONS: dict[str, tuple[Callable[[Settings], int], tuple[str, ...], tuple[str, ...]]] = {
-    "status": (_status, ("data",), ("layout", "benchmark")),
-    "verify": (_verify, ("data",), ("layout", "benchmark", "resume")),
+    "status": (_status, ("data",), OF_RUNS),
+    "verify": (_verify, ("data",), (*OF_RUNS, "resume")),
     "download": (_download, ("data",), ("benchmark", "dry_run", "table")),
     "shards": (
         _shards,

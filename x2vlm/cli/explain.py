@@ -89,12 +89,11 @@ def explain(arguments: Sequence[str]) -> int:
     regions = _regions(given.regions)
     pretrained, named = _model(given)
     layer = given.layer
-    for folder, found in write_studies(
-        pretrained, named, questions, out, layer=layer, regions=regions
-    ):
+    studies = write_studies(pretrained, named, questions, out, layer=layer, regions=regions)
+    for question, (folder, found) in zip(questions, studies, strict=True):
         for view in found.texts:
             match = "" if view.match is None else f"  match {view.match:.2f}"
-            box = "" if view.box is None else "  box " + ", ".join(f"{v:.0f}" for v in view.box)
+            box = "" if view.box is None else f"  box {_stored(view.box, question.media)}"
             print(f"{view.text}:{match}{box}")
         print(folder / "sheet.png")
     print(write_page(out))
@@ -113,11 +112,15 @@ def write_studies(
     """Explain every question below `out`, a folder each. named: the model, for people."""
     from leaderboards.gallery import write_study
     from leaderboards.runs import slug
-    from x2vlm.data.decode import open_image
+    from x2vlm.data.decode import open_oriented
+    from x2vlm.data.orientation import upright_box, upright_size
 
     for question in questions:
-        image = open_image(question.media)
-        found = pretrained.explain(image, question.texts, layer=layer, regions=regions)
+        image, orientation = open_oriented(question.media)
+        stored = upright_size(image.size, orientation)
+        seen = [upright_box(box, stored, orientation) for box in regions]
+        boxes = [(x, y, w, h) for x, y, w, h in seen]
+        found = pretrained.explain(image, question.texts, layer=layer, regions=boxes)
         about = {"title": question.title, "image": Path(question.media.path).name, "model": named}
         folder = out / slug(question.title)[:80]
         write_study(found, image, folder, about=about, truths=question.truths)
@@ -166,15 +169,37 @@ def _of_benchmark(given: ExplainArguments) -> list[Question]:
 
 
 def _question(where: str, records: Sequence[Record]) -> Question:
-    pairs = [(text, record.target.get("box")) for record in records for text in record.texts]
+    pairs = [(text, _seen(record)) for record in records for text in record.texts]
     kept = dict(reversed(pairs[:TEXTS]))  # the first of equal texts; a dict keeps its last
     texts = tuple(reversed(kept))
-    truths = tuple(tuple(box) if box else None for box in (kept[text] for text in texts))
+    truths = tuple(kept[text] for text in texts)
     return Question(f"{where} {records[0].id}", records[0].images[0], texts, truths)
+
+
+def _seen(record: Record) -> Box | None:
+    """The true box in the upright picture, which is what is shown."""
+    from x2vlm.data.decode import open_oriented
+    from x2vlm.data.orientation import turned, upright_size
+
+    if not record.target.get("box"):
+        return None
+    image, orientation = open_oriented(record.images[0])
+    x, y, w, h = turned(record.target, upright_size(image.size, orientation), orientation)["box"]
+    return x, y, w, h
+
+
+def _stored(box: Box, media: Media) -> str:
+    """A box of the upright picture in stored pixels, the convention of `own_boxes`."""
+    from x2vlm.data.decode import open_oriented
+    from x2vlm.data.orientation import stored_box
+
+    image, orientation = open_oriented(media)
+    return ", ".join(f"{v:.0f}" for v in stored_box(box, image.size, orientation))
 
 
 def _model(given: ExplainArguments) -> tuple[Pretrained, str]:
     """The model of the arguments, and what to call it."""
+
     import torch
 
     from x2vlm.api import Pretrained, load

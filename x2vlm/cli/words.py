@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from benchmarks.files import OnError
 from x2vlm.cli.arguments import split
@@ -48,6 +49,16 @@ def below(settings: Settings, prefix: str) -> dict[str, str]:
     """The settings whose names start with `prefix`, without it; taken out of `settings`."""
     names = [name for name in settings if name.startswith(prefix)]
     return {name.removeprefix(prefix): settings.pop(name) for name in names}
+
+
+def plain_value(text: str) -> Any:
+    """The value that a setting's text stands for: a number, a switch, null, a list, or the text."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def whole(settings: Mapping[str, str], name: str, default: int = 0) -> int:

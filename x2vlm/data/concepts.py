@@ -84,7 +84,7 @@ class ImageText:
         """See Parser."""
         texts = row.get("desc", row.get("caption"))
         text = text_of(texts, rng, self.language, self.max_words, source)
-        image = image_of(row, self.root, source)
+        image, _ = image_of(row, self.root, source)
         return _whole(self.transform, [image], (text,), rng, source)
 
 
@@ -142,7 +142,7 @@ class QuestionText:
             media = video_of(row.get("video_frames"), row.get("video"), self.root, source)
             pixels: Pixels = read_frames(media, self.frames, rng)
         else:
-            pixels = image_of(row, self.root, source)
+            pixels = image_of(row, self.root, source)[0]
         return _whole(self.transform, [pixels], tuple(texts), rng, source)
 
 
@@ -183,11 +183,11 @@ class RegionText:
 
     def __call__(self, row: Mapping[str, Any], rng: np.random.Generator, source: str) -> Concepts:
         """See Parser."""
-        image = image_of(row, self.root, source)
+        image, orientation = image_of(row, self.root, source)
         elems = row.get("elems")
         if not isinstance(elems, list) or not elems:
             raise DataError("has no elems", source=source, expected="a list of objects")
-        boxes = [fractions_of(elem, image.size, source) for elem in elems]
+        boxes = [fractions_of(elem, image.size, source, orientation) for elem in elems]
         crop = (0, 0, *image.size)
         if self.cropped == 1 or rng.random() < self.cropped:
             crop = crop_around(boxes[int(rng.integers(len(boxes)))], image.size, rng)

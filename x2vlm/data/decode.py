@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from x2vlm.data.orientation import orientation_of
 from x2vlm.errors import MediaError
 from x2vlm.types import Media
 
@@ -16,16 +17,18 @@ MAX_PIXELS = 178_956_970
 """width x height above which an image is refused: a decompression bomb rather than a photograph"""
 
 
-def open_image(media: Media, annotated: tuple[int, int] | None = None) -> Image.Image:
+def open_image(media: Media) -> Image.Image:
     """The first image of `media` as RGB, upright, whatever its encoding.
 
-    annotated: (width, height) that boxes refer to; when only the stored, unrotated pixels have
-    that size, the EXIF rotation is left out, because the annotation was made without it.
     Raises MediaError: missing, empty, truncated, not an image, or above MAX_PIXELS.
     """
+    return open_oriented(media)[0]
+
+
+def open_oriented(media: Media) -> tuple[Image.Image, int]:
+    """`open_image`, and the EXIF orientation by which it was turned upright (1: as stored)."""
     try:
-        encoded = media.inline[0] if media.inline else Path(media.path).read_bytes()
-        return _decode(encoded, media.path, annotated)
+        return _upright(media.inline[0] if media.inline else Path(media.path), media.path)
     except FileNotFoundError:
         raise MediaError(
             "image file does not exist", source=media.path, fix="check the image folder"
@@ -41,7 +44,8 @@ def open_image(media: Media, annotated: tuple[int, int] | None = None) -> Image.
         ) from error
 
 
-def _decode(encoded: bytes, name: str, annotated: tuple[int, int] | None) -> Image.Image:
+def _upright(found: bytes | Path, name: str) -> tuple[Image.Image, int]:
+    encoded = found.read_bytes() if isinstance(found, Path) else found
     if not encoded:
         raise MediaError("file is empty", source=name, fix="get the file again")
     try:
@@ -64,10 +68,12 @@ def _decode(encoded: bytes, name: str, annotated: tuple[int, int] | None) -> Ima
             fix="scale the image down",
         )
     image.load()
-    upright = ImageOps.exif_transpose(image)
-    if annotated and upright.size != annotated and image.size == annotated:
-        upright = image
-    return _rgb(upright)
+    return upright(image)
+
+
+def upright(image: Image.Image) -> tuple[Image.Image, int]:
+    """An opened image as RGB, upright, and the EXIF orientation by which it was turned."""
+    return _rgb(ImageOps.exif_transpose(image)), orientation_of(image)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from x2vlm.data.image import Box, open_image
-from x2vlm.data.text import clean_caption
+from x2vlm.data.cleaning import clean_caption
+from x2vlm.data.decode import open_oriented
+from x2vlm.data.image import Box
+from x2vlm.data.orientation import upright_box, upright_size
 from x2vlm.errors import DataError
 from x2vlm.types import Media
 
@@ -91,22 +93,27 @@ def video_of(frames: object, path: object, root: Path, source: str) -> Media:
     return Media(str(root / path), "video")
 
 
-def image_of(row: Mapping[str, Any], root: Path, source: str) -> Image.Image:
-    """From "binary" (bytes or base64), or "image": path, bytes, or the hub's {"bytes", "path"}."""
+def image_of(row: Mapping[str, Any], root: Path, source: str) -> tuple[Image.Image, int]:
+    """From "binary" (bytes or base64), or "image": path, bytes, or the hub's {"bytes", "path"};
+    upright, with the EXIF orientation by which it was turned."""
     value = row.get("binary", row.get("image"))
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if "binary" in row or isinstance(value, bytes):
-        return open_image(Media(source, inline=(encoded(value, source),)))
+        return open_oriented(Media(source, inline=(encoded(value, source),)))
     if not isinstance(value, str):
         raise DataError("has neither binary nor image", source=source)
-    return open_image(Media(str(root / value)))
+    return open_oriented(Media(str(root / value)))
 
 
-def fractions_of(elem: Any, size: tuple[int, int], source: str) -> Box:
-    """ "bb" [x, y, w, h] in pixels -> (cx, cy, w, h), clipped to the image."""
+def fractions_of(elem: Any, size: tuple[int, int], source: str, orientation: int = 1) -> Box:
+    """ "bb" [x, y, w, h] in stored pixels -> (cx, cy, w, h) of the upright image, clipped to it.
+
+    size: of the upright image; orientation: EXIF's, by which it was turned.
+    """
     try:
-        x, y, w, h = (float(value) for value in elem["bb"])
+        stored = [float(value) for value in elem["bb"]]
+        x, y, w, h = upright_box(stored, upright_size(size, orientation), orientation)
     except (KeyError, TypeError, ValueError):
         raise DataError("elem without bb", source=source, expected="[x, y, w, h]") from None
     left, right = max(x, 0.0), min(x + w, size[0])

@@ -1,4 +1,4 @@
-"""Texts: official cleaning, and one Tokenizer over BERT WordPiece and XLM-R unigram models.
+"""Token ids of texts: one Tokenizer over BERT WordPiece and XLM-R unigram models.
 
 Axes: B batch, L tokens.
 """
@@ -23,37 +23,12 @@ from x2vlm.errors import DataError
 
 Kind = Literal["bert", "xlm-roberta"]
 
-_PUNCTUATION = str.maketrans(dict.fromkeys(",.'!?\"()*#:;~-/", " "))
 _SPECIAL: dict[str, tuple[str, str, str, str, str]] = {
     "bert": ("[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]"),
     "xlm-roberta": ("<s>", "</s>", "<pad>", "<mask>", "<unk>"),
 }
 # Scripts written without spaces: there every piece counts as a word of its own.
 _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff]")
-
-
-def clean_caption(text: str, max_words: int = 30) -> str:
-    """Lower case, punctuation to spaces, white space collapsed, cut at `max_words` (official).
-
-    Raises DataError when nothing is left.
-    """
-    spaced = text.lower().translate(_PUNCTUATION).replace("<person>", "person")
-    words = re.sub(r"\s{2,}", " ", spaced).rstrip("\n").strip(" ").split(" ")
-    cleaned = " ".join(words[:max_words])
-    if not cleaned:
-        raise DataError(f"caption {text!r} is empty after cleaning", expected="at least one word")
-    return cleaned
-
-
-def clean_question(text: str, max_words: int = 50) -> str:
-    """Lower case, punctuation to spaces, nothing collapsed, cut at `max_words` (official: 30 in
-    training, 50 in test; runs of spaces count as empty words)."""
-    words = text.lower().translate(_PUNCTUATION).rstrip(" ").split(" ")
-    return " ".join(words[:max_words])
-
-
-TRAIN_WORDS = 30
-"""words at which questions are cut in training (official); in test later: `clean_question`"""
 
 
 class Tokenizer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from x2vlm.data.image import Pixels, Sample, Transform, annotated_size, open_image
+from x2vlm.data.decode import open_oriented
+from x2vlm.data.image import Pixels, Sample, Transform
+from x2vlm.data.orientation import turned, upright_size
 from x2vlm.data.video import read_frames
 from x2vlm.errors import DataError, MediaError
 from x2vlm.stopping import ignore_ctrl_c
@@ -44,16 +46,16 @@ class Reader:
 
     def __init__(self, transform: Transform, frames: int) -> None:
         self.transform, self.frames = transform, frames
-        self._decoded: OrderedDict[object, Pixels] = OrderedDict()
+        self._decoded: OrderedDict[object, tuple[Pixels, int]] = OrderedDict()
 
     def sample(self, record: Record, seed: Sequence[int], train: bool) -> Sample:
-        """The sample of `record`, random only through `seed`; MediaError names file and row."""
+        """The sample of `record`, random only through `seed`; MediaError names file and row.
+
+        Its pixels are upright, and so is its record's box (`orientation.turned`).
+        """
         rng = np.random.default_rng(seed)
         try:
-            images = [
-                self._pixels(media, annotated_size(record), rng if train else None)
-                for media in record.images
-            ]
+            opened = [self._pixels(media, rng if train else None) for media in record.images]
         except MediaError as error:
             raise MediaError(
                 f"{error.what} (used by {record.source or record.id})",
@@ -61,23 +63,31 @@ class Reader:
                 expected=error.expected,
                 fix=error.fix,
             ) from error
-        return self.transform(record, images, rng)
+        seen = _upright(record, *opened[0]) if opened else record
+        return self.transform(seen, [pixels for pixels, _ in opened], rng)
 
-    def _pixels(
-        self, media: Media, annotated: tuple[int, int] | None, rng: np.random.Generator | None
-    ) -> Pixels:
+    def _pixels(self, media: Media, rng: np.random.Generator | None) -> tuple[Pixels, int]:
+        """Upright pixels, and the EXIF orientation by which they were turned."""
         if media.kind != "image" and rng is not None:
-            return read_frames(media, self.frames, rng)
-        key = (media.path, media.kind, annotated, hash(media.inline))
+            return read_frames(media, self.frames, rng), 1
+        key = (media.path, media.kind, hash(media.inline))
         if key not in self._decoded:
             still = media.kind == "image"
             self._decoded[key] = (
-                open_image(media, annotated) if still else read_frames(media, self.frames)
+                open_oriented(media) if still else (read_frames(media, self.frames), 1)
             )
             if len(self._decoded) > _CACHED:
                 self._decoded.popitem(last=False)
         self._decoded.move_to_end(key)
         return self._decoded[key]
+
+
+def _upright(record: Record, pixels: Pixels, orientation: int) -> Record:
+    """The record with its box in the upright picture."""
+    if orientation == 1 or isinstance(pixels, list):
+        return record
+    target = turned(record.target, upright_size(pixels.size, orientation), orientation)
+    return record if target is record.target else replace(record, target=target)
 
 
 @dataclass(slots=True)

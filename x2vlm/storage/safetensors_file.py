@@ -57,7 +57,7 @@ def write_safetensors(
 def raw_bytes(tensor: Tensor) -> memoryview:
     """The numbers of a tensor one after another, without a copy where it lies so on the CPU."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data
 
 
 def content_sha256(tensors: Iterable[tuple[str, Tensor]], about: Mapping[str, Any]) -> str:

@@ -88,7 +88,9 @@ class NumberKind(Inert):
             return None
         order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else "|"
         kind = np.dtype(name)
-        return kind.newbyteorder(order) if order in ("<", ">") else kind
+        if order not in ("<", ">"):
+            return kind
+        return kind.newbyteorder("<" if order == "<" else ">")
 
 
 class Array(Inert):

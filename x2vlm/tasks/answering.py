@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from x2vlm.data.cleaning import TRAIN_WORDS, clean_question
 from x2vlm.data.image import EvalTransform, TrainTransform, Transform
-from x2vlm.data.text import TRAIN_WORDS, clean_question
 from x2vlm.errors import ConfigError, DataError
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from x2vlm.data.cleaning import clean_caption
 from x2vlm.data.image import EvalTransform, Transform, patch_mask
-from x2vlm.data.text import clean_caption
 from x2vlm.errors import ConfigError, DataError
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation

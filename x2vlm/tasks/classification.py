@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from x2vlm.data.cleaning import TRAIN_WORDS, clean_caption, clean_question
 from x2vlm.data.image import EvalTransform, Flip, TrainTransform, Transform
-from x2vlm.data.text import TRAIN_WORDS, clean_caption, clean_question
 from x2vlm.errors import ConfigError, DataError, unknown
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from x2vlm.data.cleaning import clean_caption
 from x2vlm.data.image import BoxTransform, Transform
-from x2vlm.data.text import clean_caption
+from x2vlm.data.orientation import stored_box
 from x2vlm.errors import DataError
 from x2vlm.losses import box
 from x2vlm.tasks.base import Task
@@ -60,11 +61,12 @@ class Grounding(Task):
 
     def collate(self, samples: Sequence[Sample], train: bool) -> Batch:
         """image: without repeats. target: rows, the image of each phrase; in training box_B4
-        (cx, cy, w, h), else sizes [(width, height)] in pixels."""
+        (cx, cy, w, h), else sizes [(width, height)] in upright pixels and turned, the EXIF
+        orientation by which boxes are turned back into those of the annotation."""
         texts = [clean_caption(sample.record.texts[0]) for sample in samples]
         text_BL, mask_BL = self.tokenizer.encode(texts, self.max_tokens)
         image, rows = shared_images(samples)
-        target = {"box_B4": _boxes(samples)} if train else {"sizes": _sizes(samples)}
+        target = {"box_B4": _boxes(samples)} if train else _upright_sizes(samples)
         ids = tuple(sample.record.id for sample in samples)
         return Batch(ids, image, text_BL, mask_BL, {"rows": rows, **target})
 
@@ -78,13 +80,16 @@ class Grounding(Task):
 
     @evaluation
     def predict(self, loader: Iterable[Batch]) -> Iterator[Prediction]:
-        """{"id", "box": [x, y, w, h]} in pixels of the original image."""
+        """{"id", "box": [x, y, w, h]} in the pixels of the record's own box."""
         for batch in self.batches(loader, "grounding"):
             coords = self.forward(batch.to(self.device)).float().cpu().tolist()
-            sizes = batch.target["sizes"]
-            for id_, (cx, cy, w, h), (width, height) in zip(batch.ids, coords, sizes, strict=True):
+            found = zip(
+                batch.ids, coords, batch.target["sizes"], batch.target["turned"], strict=True
+            )
+            for id_, (cx, cy, w, h), (width, height), turned in found:
                 corner = [(cx - w / 2) * width, (cy - h / 2) * height]
-                yield {"id": id_, "box": [*corner, w * width, h * height]}
+                box = [*corner, w * width, h * height]
+                yield {"id": id_, "box": stored_box(box, (width, height), turned)}
 
 
 def _boxes(samples: Sequence[Sample]) -> Tensor:
@@ -94,7 +99,7 @@ def _boxes(samples: Sequence[Sample]) -> Tensor:
     return torch.tensor([sample.box for sample in samples], dtype=torch.float32)
 
 
-def _sizes(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+def _upright_sizes(samples: Sequence[Sample]) -> dict[str, list[object]]:
     for sample in samples:
         if "size" not in sample.record.target:
             raise DataError(
@@ -102,4 +107,8 @@ def _sizes(samples: Sequence[Sample]) -> list[tuple[float, float]]:
                 source=sample.record.source,
                 expected='target {"size": [width, height]}, which turns fractions into pixels',
             )
-    return [tuple(sample.record.target["size"]) for sample in samples]
+    targets = [sample.record.target for sample in samples]
+    return {
+        "sizes": [tuple(target["size"]) for target in targets],
+        "turned": [target.get("turned", 1) for target in targets],
+    }

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from x2vlm.data.cleaning import clean_caption
 from x2vlm.data.image import EvalTransform, Transform
-from x2vlm.data.text import clean_caption
 from x2vlm.errors import ConfigError
 from x2vlm.tasks.base import Task
 from x2vlm.tasks.evaluation import evaluation

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 import torch
 from torch import Tensor
 
 from x2vlm import distributed
+from x2vlm.data.cleaning import Bare, clean_caption
 from x2vlm.data.image import EvalTransform, TrainTransform, Transform
-from x2vlm.data.text import clean_caption
-from x2vlm.errors import ConfigError, DataError
+from x2vlm.errors import ConfigError, DataError, unknown
 from x2vlm.losses import contrastive, hard_negatives, matching
 from x2vlm.tasks.base import Task, no_negatives
 from x2vlm.tasks.evaluation import evaluation
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 
 class Retrieval(Task):
-    """k: how many of each query's nearest are re-ranked. max_words: where captions are cut.
+    """k: how many of each query's nearest are re-ranked. max_words: where captions are cut. bare:
+    what to do with captions without a word (`clean_caption`).
     Also for videos, whose frames are averaged (spec §1)."""
 
     name: ClassVar[str] = "retrieval"
@@ -47,12 +48,16 @@ class Retrieval(Task):
         *,
         k: int = 128,
         max_words: int = 30,
+        bare: Bare = "refuse",
         max_tokens: int = 40,
     ) -> None:
         super().__init__(model, tokenizer)
         if k < 1:
             raise ConfigError(f"retrieval re-ranks at least 1 candidate per query, not k={k}")
+        if bare not in get_args(Bare):
+            raise ConfigError(unknown("value of options.bare", str(bare), get_args(Bare)))
         self.k, self.max_words, self.max_tokens = k, max_words, max_tokens
+        self.bare: Bare = bare
 
     @classmethod
     def heads(cls, **_: object) -> dict[str, object]:
@@ -105,7 +110,7 @@ class Retrieval(Task):
         if not train:
             texts, text_ids = zip(*(self.captions(s.record) for s in samples), strict=True)
             return Batch(ids, image, target={"texts": texts, "text_ids": text_ids})
-        captions = [clean_caption(s.record.texts[0], self.max_words) for s in samples]
+        captions = [clean_caption(s.record.texts[0], self.max_words, self.bare) for s in samples]
         text_BL, mask_BL = self.tokenizer.encode(captions, self.max_tokens)
         image_B = torch.tensor([sample.record.target["image"] for sample in samples])
         return Batch(ids, image, text_BL, mask_BL, {"image_B": image_B})
@@ -119,7 +124,7 @@ class Retrieval(Task):
                 source=record.source or record.id,
                 expected='target {"text_ids": [one per text]}',
             )
-        return [clean_caption(text, self.max_words) for text in record.texts], names
+        return [clean_caption(text, self.max_words, self.bare) for text in record.texts], names
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Contrastive, with soft labels over the texts of one image, and matching, with hard
