@@ -29,7 +29,7 @@ def test_the_suite_ends_with_table_boards_gallery_and_site(
     small_suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ("winoground", "ovad")
-    assert suite.eval_all(out=small_suite, only=names, device="cpu") == 0
+    assert suite.run_suite(out=small_suite, only=names, device="cpu") == 0
     said = capsys.readouterr().out
     for name in names:
         record = ResultRecord.read(small_suite / f"mini-{name}-s42" / "record.json")
@@ -43,6 +43,6 @@ def test_the_suite_ends_with_table_boards_gallery_and_site(
     assert explained
     assert explained == {name.partition("-")[2] for name in shown}  # numbered in the site
     before = {path: path.stat().st_mtime_ns for path in small_suite.rglob("predictions.jsonl")}
-    assert suite.eval_all(out=small_suite, only=names, device="cpu") == 0
+    assert suite.run_suite(out=small_suite, only=names, device="cpu") == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert len(before) == len(names)

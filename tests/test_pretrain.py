@@ -119,9 +119,8 @@ def test_two_sources_of_one_part_are_refused(files: Path) -> None:
         {"init": mono, "directional": True},
         {"init": mono, "init_text": text},
     ):
-        chosen = plan(**values)
         with pytest.raises(ConfigError, match="keep one"):
-            first_model(chosen, shape(chosen))
+            first_model(chosen := plan(**values), shape(chosen))
 
 
 def test_weights_of_another_shape_are_refused(files: Path) -> None:
