@@ -92,9 +92,9 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "dtype": lambda: np.dtype("f4"),
     "numpy bool": lambda: np.bool_(True),
     "numpy text": lambda: np.str_("a"),
-    **{f"numpy {kind}": lambda kind=kind: np.dtype(kind).type(3)  # type: ignore[misc]
+    **{f"numpy {kind}": lambda kind=kind: np.dtype(kind).type(3)
        for kind in ("f2", "f4", "f8", "i1", "i4", "i8", "u1", "u4", "u8", "c8")},
-    **{f"array {kind}": lambda kind=kind: np.arange(6, dtype=kind).reshape(2, 3)  # type: ignore[misc]
+    **{f"array {kind}": lambda kind=kind: np.arange(6, dtype=kind).reshape(2, 3)
        for kind in ("f2", "f4", ">f4", "f8", "i8", "u1", "u2")},
 }  # fmt: skip
 
@@ -146,12 +146,14 @@ class Unknown:
         self.a = 1
 
 
+@pytest.mark.parametrize("bare", [True, False])
 def test_an_unknown_class_is_named_with_a_command_that_reads_the_rest(
-    state: State, tmp_path: Path
+    bare: bool, state: State, tmp_path: Path
 ) -> None:
     path = tmp_path / "it's ours.th"
-    torch.save({"model": prefixed(state, "module."), "config": Unknown(), "epoch": 1}, path)
-    with pytest.raises(CheckpointError, match=r"test_checkpoint_wrappers\.Unknown") as error:
+    held = state if bare else {"model": prefixed(state, "module.")}
+    torch.save({**held, "config": Unknown(), "epoch": 1}, path)
+    with pytest.raises(CheckpointError, match=r"test_checkpoint_settings\.Unknown") as error:
         checkpoint.read_state(path)
     (line,) = (row for row in str(error.value).splitlines() if "python -c" in row)
     words = shlex.split(line)

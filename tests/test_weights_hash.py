@@ -197,4 +197,4 @@ def test_folders_of_earlier_versions_count_as_finished(tmp_path: Path) -> None:
     assert noted["steps"] == 3
     for key, former in ((now, "of other weights"), ({**now, "split": "val"}, "hash of the file")):
         with pytest.raises(Exception, match="holds a finished train stage"):
-            Stage(tmp_path, "train", key, lambda former=former: former).finished()  # type: ignore[misc]
+            Stage(tmp_path, "train", key, lambda former=former: former).finished()

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _KINDS = {
@@ -51,13 +53,14 @@ def write_safetensors(
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for name in names:
-            file.write(raw_bytes(state[name]))
+            file.write(raw_bytes(state[name]).data)
 
 
-def raw_bytes(tensor: Tensor) -> memoryview:
+def raw_bytes(tensor: Tensor) -> NDArray[np.uint8]:
     """The numbers of a tensor one after another, without a copy where it lies so on the CPU."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data
+    found: NDArray[np.uint8] = flat.view(torch.uint8).numpy()
+    return found
 
 
 def content_sha256(tensors: Iterable[tuple[str, Tensor]], about: Mapping[str, Any]) -> str:
@@ -69,5 +72,5 @@ def content_sha256(tensors: Iterable[tuple[str, Tensor]], about: Mapping[str, An
     digest = hashlib.sha256(json.dumps(about, sort_keys=True, allow_nan=False).encode())
     for name, tensor in tensors:
         digest.update(f"\n{name} {_KINDS[tensor.dtype]} {list(tensor.shape)}\n".encode())
-        digest.update(raw_bytes(tensor))
+        digest.update(raw_bytes(tensor).data)
     return digest.hexdigest()

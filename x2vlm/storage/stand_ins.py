@@ -87,10 +87,7 @@ class NumberKind(Inert):
         if not isinstance(name, str) or not _NUMBERS.fullmatch(name):
             return None
         order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else "|"
-        kind = np.dtype(name)
-        if order not in ("<", ">"):
-            return kind
-        return kind.newbyteorder("<" if order == "<" else ">")
+        return np.dtype(f"{order}{name}" if order in ("<", ">") and name[0] not in "<>=|" else name)
 
 
 class Array(Inert):

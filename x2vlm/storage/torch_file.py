@@ -126,7 +126,7 @@ def keep_tensors(path: Path, names: list[str]) -> str:
         "t=lambda m:{k:v for k,v in m.items() if isinstance(v,torch.Tensor)};"
         "d={k:t(v) if isinstance(v,dict) else v for k,v in d.items() "
         "if isinstance(v,(dict,torch.Tensor))};"
-        f"torch.save({{k:v for k,v in d.items() if len(v)}},{str(out)!r})"
+        f"torch.save({{k:v for k,v in d.items() if not isinstance(v,dict) or v}},{str(out)!r})"
     )
     return f"python -c {shlex.quote(code)}"
 
