@@ -57,13 +57,14 @@ def test_transparency_falls_on_white() -> None:
     assert open_image(stored(palette, transparency=0)).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_exif_rotation_is_applied_unless_the_annotation_was_made_without_it() -> None:
+def test_exif_rotation_is_applied_and_told() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
     media = stored(picture(), "JPEG", exif=exif)
     assert open_image(media).size == (40, 60)
-    assert open_image(media, annotated=(40, 60)).size == (40, 60)
-    assert open_image(media, annotated=(60, 40)).size == (60, 40)
+    opened, orientation = decode.open_oriented(media)
+    assert (opened.size, orientation) == ((40, 60), 6)
+    assert decode.open_oriented(stored(picture()))[1] == 1
 
 
 @pytest.mark.parametrize(
