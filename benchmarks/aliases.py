@@ -18,13 +18,35 @@ from x2vlm import plain
 from x2vlm.errors import PredictionError
 
 _QUESTIONS = (
-    "id", "question_id", "questionId", "questionid", "qid", "identifier", "sample_id", "pairID",
-    "uid", "uniq_id", "index", "idx",
-)  # fmt: skip
+    "id",
+    "question_id",
+    "questionId",
+    "questionid",
+    "qid",
+    "identifier",
+    "sample_id",
+    "pairID",
+    "uid",
+    "uniq_id",
+    "index",
+    "idx",
+)
 _IMAGES = (
-    "id", "image_id", "img_id", "imageId", "cocoid", "image", "img", "image_name", "file_name",
-    "filename", "img_path", "image_path", "video_id", "video",
-)  # fmt: skip
+    "id",
+    "image_id",
+    "img_id",
+    "imageId",
+    "cocoid",
+    "image",
+    "img",
+    "image_name",
+    "file_name",
+    "filename",
+    "img_path",
+    "image_path",
+    "video_id",
+    "video",
+)
 IDS: Mapping[str, Sequence[str]] = {
     "retrieval": _IMAGES,
     "answering": _QUESTIONS,
@@ -36,9 +58,16 @@ IDS: Mapping[str, Sequence[str]] = {
 }
 """task -> names of the field that holds the id"""
 _ANSWERS = (
-    "prediction", "pred_ans", "pred_answer", "predicted_answer", "pred", "predicted", "response",
-    "output", "text",
-)  # fmt: skip
+    "prediction",
+    "pred_ans",
+    "pred_answer",
+    "predicted_answer",
+    "pred",
+    "predicted",
+    "response",
+    "output",
+    "text",
+)
 NAMES: Mapping[str, Sequence[str]] = {
     "answering": ("answer", *_ANSWERS),
     "classification": ("label", "pred_label", "predicted_label", "answer", *_ANSWERS),

@@ -36,9 +36,16 @@ from x2vlm.errors import PredictionError
 from x2vlm.types import Prediction, Record
 
 FORMATS = (
-    "vqa", "gqa", "coco_captions", "x2vlm_boxes", "nlvr2", "winoground", "iglue_lists",
-    "predictions", "aliases",
-)  # fmt: skip
+    "vqa",
+    "gqa",
+    "coco_captions",
+    "x2vlm_boxes",
+    "nlvr2",
+    "winoground",
+    "iglue_lists",
+    "predictions",
+    "aliases",
+)
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,9 @@ def _objects(task: str, carried: Carried, records: Sequence[Record]) -> Loaded:
     rows = list(_renamed(task, carried, fields))
     notes = [text for text in [fields.note(task)] if text]
     if task == "retrieval":
-        return Loaded(fields.format(task), _ranked(map(_packed, rows), records, notes), "raise",
-                      notes)  # fmt: skip
+        return Loaded(
+            fields.format(task), _ranked(map(_packed, rows), records, notes), "raise", notes
+        )
     name = fields.format(task)
     if fields.id == "ref_id":
         fractions = fields.value == "pred" and are_fractions(rows)

@@ -14,10 +14,23 @@ from typing import Any
 
 from x2vlm.types import Record
 
-_SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".mp4", ".avi", ".mkv",
-    ".webm", ".mov",
-))  # fmt: skip
+_SUFFIXES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".mp4",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mov",
+    )
+)
 _SCALAR = re.compile(r"(?:(?:np|numpy|torch)\.)?(?:u?int\d*|str_?|tensor)\((.*?)(?:,.*)?\)")
 _NUMBER = re.compile(r"(?:[A-Za-z][A-Za-z0-9]*_)*0*([0-9]+)(?:\.0)?")
 

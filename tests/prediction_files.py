@@ -98,9 +98,15 @@ def scored(task: str, content: str | bytes, name: str = "results.json") -> Score
     """The score of a file, and its notes."""
     score, headline = SCORERS[task]
     benchmark = Benchmark(
-        "given", task, "", lambda *_: records_of(task), score, headline,  # type: ignore[arg-type]
-        {"test": Split("test")}, labels=lambda _: WORDS,
-    )  # fmt: skip
+        "given",
+        task,
+        "",
+        lambda *_: records_of(task),
+        score,
+        headline,
+        {"test": Split("test")},
+        labels=lambda _: WORDS,
+    )
     with tempfile.TemporaryDirectory() as folder:
         path, files = Path(folder) / name, Files(Path(folder))
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -122,12 +128,18 @@ def lines(rows: list[Row], end: str = "\n") -> str:
 
 
 ALIASES = [
-    ("answering", "question_id", "prediction"), ("answering", "qid", "pred_ans"),
-    ("answering", "questionId", "text"), ("answering", "id", "prediction"),
-    ("classification", "question_id", "pred"), ("classification", "identifier", "prediction"),
-    ("captioning", "image_id", "pred_caption"), ("captioning", "img_id", "caption"),
-    ("captioning", "file_name", "caption"), ("captioning", "image", "text"),
-    ("grounding", "sent_id", "bbox"), ("grounding", "id", "pred_box"),
+    ("answering", "question_id", "prediction"),
+    ("answering", "qid", "pred_ans"),
+    ("answering", "questionId", "text"),
+    ("answering", "id", "prediction"),
+    ("classification", "question_id", "pred"),
+    ("classification", "identifier", "prediction"),
+    ("captioning", "image_id", "pred_caption"),
+    ("captioning", "img_id", "caption"),
+    ("captioning", "file_name", "caption"),
+    ("captioning", "image", "text"),
+    ("grounding", "sent_id", "bbox"),
+    ("grounding", "id", "pred_box"),
     ("attributes", "ann_id", "logits"),
-]  # fmt: skip
+]
 """(task, name of the id, name of the value), as neighbours have them"""

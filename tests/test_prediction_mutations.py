@@ -83,7 +83,7 @@ CORRUPTIONS: list[tuple[str, str, Spoil]] = [
     ("retrieval", "no candidate", ranked(lambda pairs: [*pairs[:-1], ["nobody", 0.5]])),
     ("retrieval", "three", ranked(lambda pairs: [*pairs[:-1], [*pairs[-1], 1]])),
     *(
-        ("retrieval", f"score {bad!r:.20}", ranked(lambda pairs, bad=bad: [[pairs[0][0], bad]]))  # type: ignore[misc]
+        ("retrieval", f"score {bad!r:.20}", ranked(lambda pairs, bad=bad: [[pairs[0][0], bad]]))
         for bad in NO_SCORE
     ),
     ("retrieval", "other way", put("ranking", {"video": [["a", 1]]}, {}, [])),
@@ -143,9 +143,12 @@ CONVENTIONS: dict[str, Callable[[float, float, float, float], list[float]]] = {
     "centres": lambda x, y, w, h: [x + w / 2, y + h / 2, w, h],
     "fractions": lambda x, y, w, h: [x / 640, y / 480, w / 640, h / 480],
     "thousandths [x1": lambda x, y, w, h: [
-        x * 1000 / 640, y * 1000 / 480, (x + w) * 1000 / 640, (y + h) * 1000 / 480,
+        x * 1000 / 640,
+        y * 1000 / 480,
+        (x + w) * 1000 / 640,
+        (y + h) * 1000 / 480,
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)

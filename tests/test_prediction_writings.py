@@ -105,8 +105,9 @@ def test_ids_are_matched_however_spelt(task: str, spelling: str) -> None:
 def test_an_odd_spelling_is_noted() -> None:
     rows = [row | {"id": f"coco_{row['id']}"} for row in rows_of("captioning")]
     scored("captioning", lines(rows))
-    assert any("8 ids are spelt otherwise" in note and "'coco_1000' is '1000'" in note
-               for note in NOTES)  # fmt: skip
+    assert any(
+        "8 ids are spelt otherwise" in note and "'coco_1000' is '1000'" in note for note in NOTES
+    )
 
 
 @pytest.mark.parametrize(("task", "id_name", "value_name"), ALIASES)

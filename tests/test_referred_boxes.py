@@ -40,9 +40,14 @@ def scored(folder: Path, rows: list[dict[str, Any]]) -> tuple[ScoredFile, list[s
     path, files = folder / "result.json", Files(folder)
     path.write_text(json.dumps(rows))
     benchmark = Benchmark(
-        "given", "grounding", "", lambda *_: RECORDS, boxes.score, "accuracy",
+        "given",
+        "grounding",
+        "",
+        lambda *_: RECORDS,
+        boxes.score,
+        "accuracy",
         {"test": Split("test")},
-    )  # fmt: skip
+    )
     return score_file(benchmark, "test", path, files), files.notes
 
 
@@ -82,10 +87,15 @@ def test_results_of_the_official_evaluation_rows(shared: Path, tmp_path: Path) -
     """Rows in any order, as several processes leave them."""
     rows = json.loads((shared / "data/refcoco/refcoco+_val.json").read_text())[:200]
     records = [
-        Record(str(i), (), (), {"box": BOXES["7"], "size": SIZES["7"]},
-               tags={"ref_id": str(row["ref_id"])})
+        Record(
+            str(i),
+            (),
+            (),
+            {"box": BOXES["7"], "size": SIZES["7"]},
+            tags={"ref_id": str(row["ref_id"])},
+        )
         for i, row in enumerate(rows)
-    ]  # fmt: skip
+    ]
     results = [official("7") | {"ref_id": row["ref_id"]} for row in rows]
     random.Random(0).shuffle(results)
     path = tmp_path / "r.json"
