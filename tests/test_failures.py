@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 
 from benchmarks.model_choice import ModelChoice
 from benchmarks.plan import Plan
-from benchmarks.predictions import Writer, merge
+from benchmarks.prediction_writer import Writer, merge
 from tests import small, toy
 from x2vlm import cli
 from x2vlm.cli.failures import DEBUG

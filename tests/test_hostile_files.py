@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from synthetic_runs import make_record, write_run
 
+from benchmarks.metrics.stats import Measure
 from benchmarks.model_choice import ModelChoice
 from benchmarks.plan import Plan
 from benchmarks.record import ResultRecord
@@ -68,7 +69,11 @@ def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         plan = plan_for(f"{folder}/mine.py:MINE", folder)
         config = json.loads(json.dumps(plan.to_dict()))
         rows = [{"id": str(i), "label": 0} for i in (1, 2)]
-        write_run(folder / name, make_record("mine", config=config, n=2), rows)
+        write_run(
+            folder / name,
+            make_record("mine", config=config, n=2, metrics={"accuracy": Measure(50.0, 2)}),
+            rows,
+        )
         (folder / name / "train.done.json").write_text("[" * 100_000, encoding="utf-8")
     weights_with(folder / "model.safetensors", tokenizer="evil-hub/tokenizer")
     (folder / "deep.jsonl").write_text('{"id": ' + "[" * 100_000 + "\n", encoding="utf-8")
@@ -107,11 +112,12 @@ CASES: dict[str, list[tuple[str, int]]] = {
     ],
     "list": [("", 0)],
     "show": [(f"{OWN} checkpoint={HOSTILE}", 0)],
+    "validate": [(f"{OWN} checkpoint={HOSTILE}", 0)],
     "data": [
         ("status data={evil}", 0),
         ("download data=out table={evil}/table.json benchmark=vqav2 dry_run=false", 1),
     ],
-    "convert": [(f"{HOSTILE} out.safetensors --to retrieval", 0)],
+    "convert": [(f"{HOSTILE} out.safetensors --to retrieval", 1)],
     "board": [("{evil}", 0)],
     "compare": [("{evil}/run {evil}/other", 1)],
     "explain": [(f"{{evil}}/a.png red checkpoint={HOSTILE} out=out", 1)],
@@ -138,7 +144,8 @@ def test_no_command_runs_or_loads_what_a_file_names(
     assert not (evil / "ran").exists()
     assert not (evil / "loaded").exists()
     assert not list(evil.parent.parent.glob("escaped*"))
-    assert said.err.count(f"x2vlm {command}: ") == status, said.err
+    lines = [line for line in said.err.splitlines() if line.startswith(f"x2vlm {command}: ")]
+    assert len(lines) == status, said.err
     assert "Traceback" not in said.err + said.out
 
 
@@ -211,7 +218,7 @@ def test_a_site_copies_pictures_of_the_data_folder_only(
     for path in (private, data / "a.png"):
         Image.new("RGB", (8, 8), "red").save(path)
     names = ("a.png", str(private), "../private.png")
-    rows = [{"image": name, "text": "?", "label": "yes"} for name in names]
+    rows = [{"image": name, "text": "red?", "label": "yes"} for name in names]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (data / "test.jsonl").write_text(lines, encoding="utf-8")
     (data / "labels.json").write_text('["yes", "no"]', encoding="utf-8")

@@ -174,6 +174,7 @@ def test_a_board_does_not_write_the_embedded_world(
     run = put(tmp_path)
     change(run, lambda record: record["config"]["data"].update(root=""))
     change(run, lambda record: record["config"].update(benchmark="nlvr2"))
+    change(run, lambda record: record.update(benchmark="nlvr2"))
     assert main(["board", str(run)]) == 0
     assert "the embedded world is not here" in capsys.readouterr().err
     assert not (cache / "mini-world").exists()

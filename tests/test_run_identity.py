@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.identity import facts, identity
 from benchmarks.mini.suite import write_world
-from benchmarks.record import ResultRecord, sha256
+from benchmarks.record import ResultRecord
 from leaderboards.aggregate import long_table, over_seeds
 from x2vlm.cli import main
 
@@ -35,10 +35,10 @@ def test_runs_that_differ_in_nothing_but_seed_and_workers_are_seeds(
         run(world, tmp_path, f"s{seed}", f"seed={seed}", *more)
         for seed, more in ((1, []), (2, ["predict.workers=1", "train.log_every=1"]))
     ]
-    from x2vlm.weights import find_weights
+    from x2vlm.weights import find_weights, source_sha256
 
     for record in tuned:
-        assert record.model["source_sha256"] == sha256(find_weights("tiny"))
+        assert record.model["source_sha256"] == source_sha256(find_weights("tiny"))
         assert record.model["weights_sha256"] != record.model["source_sha256"]
         assert record.data["train_split"] == "train"
         assert len(record.data["train_fingerprint"]) == 64

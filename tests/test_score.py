@@ -105,7 +105,7 @@ def test_xflickrco_published_recalls(shared: Path, language: str) -> None:
     folder = shared / "data/iglue/xflickrco"
     lines = (folder / language / "test.jsonl").read_text(encoding="utf-8").splitlines()
     records = [
-        Record(json.loads(line)["img_path"], (), ("",), {"text_ids": [str(i)]}, language)
+        Record(json.loads(line)["img_path"], (), ("a text",), {"text_ids": [str(i)]}, language)
         for i, line in enumerate(lines)
     ]
     benchmark = from_records(

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 import x2vlm
-from benchmarks.pretrain import PretrainPlan, first_model
+from benchmarks.pretrain import first_model
+from benchmarks.pretrain_plan import PretrainPlan, StreamConfig
 from x2vlm.config import TrainConfig
 from x2vlm.data.text import Kind, Tokenizer, train_tokenizer
 from x2vlm.errors import CheckpointError
@@ -55,13 +56,15 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+STREAM = StreamConfig("image", "*.jsonl", batch_size=2)
 LOADERS: dict[str, Callable[[Path, Path], object]] = {
     "run": lambda path, _: load_weights(path, {"heads": ("box",)}, tokenizer=str(WORDS["tiny"])),
     "API": lambda path, _: x2vlm.load(path, tokenizer=str(WORDS["tiny"])),
     "convert": lambda path, out: convert(path, out, to="grounding"),
     "convert back": lambda path, out: convert(path, out, to="official"),
     "pre-training": lambda path, _: first_model(
-        PretrainPlan("tiny", TrainConfig(steps=1), {}, init=str(path)), PRESETS["tiny"]
+        PretrainPlan("tiny", TrainConfig(steps=1), {"images": STREAM}, init=str(path)),
+        PRESETS["tiny"],
     ),
     "towers": lambda path, _: checkpoint.read_state(path),
 }

@@ -148,7 +148,6 @@ def test_the_hash_is_of_the_content(kind: str, tmp_path: Path) -> None:
     path = make(tmp_path, small.model("matching", "box"), words)
     make_it, equal = CHANGES[kind]
     other = make_it(path, tmp_path)
-    assert sha256(path) != sha256(other)
     found = checkpoint.weights_sha256(path), checkpoint.weights_sha256(other)
     assert (found[0] == found[1]) == equal
 

@@ -106,7 +106,7 @@ class TextConfig(Settings):
     width: Annotated[int, Setting("of the states", least=1, most=_WIDTH)] = 768
     layers: Annotated[
         int,
-        Setting("layers that run on text alone, below the fusion layers", least=1, most=_LAYERS),
+        Setting("layers that run on text alone, below the fusion layers", least=0, most=_LAYERS),
     ] = 12
     heads: Annotated[int, Setting("of attention", least=1, most=_WIDTH)] = 12
     hidden: Annotated[int, Setting("width inside the feed-forward part", least=1, most=_WIDTH)] = (
@@ -178,9 +178,9 @@ class ModelConfig(Settings):
             "multilingual: text and fusion are two modules, and the MLM output layer is not tied"
         ),
     ] = False
-    embed: Annotated[int, Setting("E: width of the contrastive features", least=1, most=_WIDTH)] = (
-        256
-    )
+    embed: Annotated[
+        int, Setting("E: width of the contrastive features; 0: none", least=0, most=_WIDTH)
+    ] = 256
     frames: Annotated[
         int, Setting("learned temporal positions; 0: none", "frames", least=0, most=1024)
     ] = 0
@@ -191,10 +191,10 @@ class ModelConfig(Settings):
         "mlm",
     )
     labels: Annotated[
-        int, Setting("classes of `classifier` or `pair_classifier`", least=1, most=10**7)
+        int, Setting("classes of `classifier` or `pair_classifier`", least=0, most=10**7)
     ] = 2
     decoder_layers: Annotated[
-        int, Setting("of `decoder`, when it is among the heads", least=1, most=_LAYERS)
+        int, Setting("of `decoder`, when it is among the heads", least=0, most=_LAYERS)
     ] = 6
 
     def contradictions(self) -> Iterator[Problem]:

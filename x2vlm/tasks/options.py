@@ -36,6 +36,10 @@ class RetrievalOptions(Settings):
         int, Setting("candidates of each query that are ranked again", least=1, most=10**7)
     ] = 128
     max_words: Annotated[int, _WORDS] = 30
+    bare: Annotated[
+        Literal["refuse", "keep"],
+        Setting("captions without a word after cleaning: bad rows, or kept as official IGLUE does"),
+    ] = "refuse"
     max_tokens: Annotated[int, MAX_TOKENS] = 40
 
 
@@ -66,6 +70,10 @@ class ClassificationOptions(Settings):
     labels: Annotated[tuple[str, ...], Setting("names of the classes")] = ()
     images: Annotated[int, Setting("images of a sample", "images", least=1, most=2)] = 1
     text: Annotated[Literal["caption", "question"], Setting("how the text is cleaned")] = "caption"
+    flip: Annotated[
+        Literal["free", "careful", "never"],
+        Setting("mirrored images in training; careful: not when text or label name a side"),
+    ] = "careful"
     max_words: Annotated[int, _WORDS] = 30
     max_tokens: Annotated[int, MAX_TOKENS] = 40
 
