@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mini.suite import write_world
-from benchmarks.record import ResultRecord, sha256
+from benchmarks.record import ResultRecord
 from leaderboards.aggregate import flags_of
 from x2vlm.cli import main
+from x2vlm.model.checkpoint import weights_sha256
 
 PARTS = ("coco", "vqav2", "nlvr2", "refcoco", "winoground", "ovad", "msrvtt", "multi30k")
 RUNS = {
@@ -205,7 +206,7 @@ def test_reproduce_fine_tunes_once_and_evaluates_every_split_of_the_papers(
     assert [record.split for record in records.values()] == ["testA", "val", "testB"]
     assert {record.protocol for record in records.values()} == {"fine-tuned"}
     assert not (tmp_path / "run-val" / "train.done.json").exists()
-    weights = sha256(tmp_path / "run" / "model.safetensors")
+    weights = weights_sha256(tmp_path / "run" / "model.safetensors")
     assert records["val"].model["weights_sha256"] == weights
     assert main(["reproduce", "refcoco_plus", *arguments, "split=val", "name=one"]) == 0
     assert not list(tmp_path.glob("one-*"))
