@@ -146,7 +146,8 @@ def signalled(code: str, number: int, *words: str) -> tuple[int, str]:
 
 
 PREDICTING = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from benchmarks import run
 from x2vlm import cli
 def slow(*_):
