@@ -1,4 +1,4 @@
-"""Position bias tables at another resolution (BEiT's scheme, spec "Position tables").
+"""Position bias tables at another resolution (BEiT's scheme, docs/model.md, 4).
 
 Axes: T rows of a table, N heads.
 """

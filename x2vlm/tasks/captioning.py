@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Captioning(Task):
     """prompt: what every caption begins with; it is not part of the result. beams: 1 is greedy.
     min_length, max_length: tokens of the caption. The official length limit was the number of
-    images in the batch plus max_length, prompt included (spec §5, P6); here it is what it says.
+    images in the batch plus max_length, prompt included (docs/model.md, P6); here it is in tokens.
     ngram: no run of so many tokens twice; 0 is off. smoothing: of the labels. mask_probability,
     max_masks: share and greatest number of tokens to predict in training."""
 

@@ -32,7 +32,7 @@ KEPT = 10  # scores written per sample: all of a short list, the best of a long 
 
 class Classification(Task):
     """labels: the names, in the order of the classifier. images: 1, or 2 whose fused first tokens
-    are concatenated (spec §3). text: how texts are cleaned. max_words: where captions are cut.
+    are concatenated (docs/model.md, 3). text: how texts are cleaned. max_words: of a caption.
     flip: which training images may be mirrored (see `TrainTransform`); official: "careful" for
     questions about videos, "free" for NLVR2, MaRVL and XVNLI."""
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Grounding(Task):
-    """Box of a phrase: L1 and GIoU loss on (cx, cy, w, h) as fractions of the image (spec §3)."""
+    """Box of a phrase: L1 and GIoU loss on (cx, cy, w, h) as fractions of the image."""
 
     name: ClassVar[str] = "grounding"
 

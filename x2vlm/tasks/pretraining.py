@@ -1,6 +1,6 @@
 """Multi-grained pre-training: aligning and locating concepts of any grain in one step.
 
-Five kinds of batch, each with the losses of spec §2; the loop adds them up:
+Five kinds of batch, each with the losses of docs/model.md, 2; the loop adds them up:
 
     image, video   contrastive, matching, mlm
     region         the same for concepts in boxes of an image, and box, giou: where they are

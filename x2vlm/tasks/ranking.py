@@ -100,8 +100,8 @@ def rank_answers(
     """The k best candidates of each question: (index_BK, probability_BK), the best first.
 
     The k candidates with the likeliest first token are scored; k=None scores all. rule: "official"
-    counts the log-probability of the first token twice (spec §5, P4), "chain" once. Probabilities
-    are a softmax over the k scores.
+    counts the log-probability of the first token twice (docs/model.md, P4), "chain" once.
+    Probabilities are a softmax over the k scores.
     """
     memory = decoder.memory(states_BLD, mask_BL)
     first_BV = _root_log_probabilities(decoder, memory, candidates)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Retrieval(Task):
     """k: how many of each query's nearest are re-ranked. max_words: where captions are cut. bare:
     what to do with captions without a word (`clean_caption`).
-    Also for videos, whose frames are averaged (spec §1)."""
+    Also for videos, whose frames are averaged (docs/model.md, 1)."""
 
     name: ClassVar[str] = "retrieval"
 
@@ -128,7 +128,7 @@ class Retrieval(Task):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Contrastive, with soft labels over the texts of one image, and matching, with hard
-        negatives drawn from the contrastive distribution (spec §2, §3)."""
+        negatives drawn from the contrastive distribution (docs/model.md, 2)."""
         model, image_B = self.model, batch.target["image_B"]
         image, text_BL, mask_BL = inputs(batch)
         image_BVD, text_BLD = model.encode_visual(image), model.encode_text(text_BL, mask_BL)

@@ -1,4 +1,4 @@
-"""AdamW over named groups, and the learning-rate schedule (spec of the paper's configs)."""
+"""AdamW over named groups, and the learning-rate schedule (docs/model.md, 3)."""
 
 from __future__ import annotations
 
