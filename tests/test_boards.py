@@ -17,6 +17,14 @@ from x2vlm.cli import main
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
 
 N = 40
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No embedded world from which the made-up records could be recomputed."""
+    monkeypatch.setenv("X2VLM_CACHE", str(tmp_path / "cache"))
+
+
 SOURCE = """
 from benchmarks.base import Benchmark, Split
 from benchmarks.metrics import labels
