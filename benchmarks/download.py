@@ -6,7 +6,6 @@ means a whole file. What may be fetched is data: `downloads.json`.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import shutil
 import tarfile
@@ -23,6 +22,7 @@ from x2vlm import plain
 from x2vlm.data.unpacking import check_unpacked
 from x2vlm.errors import ConfigError, DataError, unknown
 from x2vlm.plain import TEXT, Kind, listed, mapped, optional, shaped, whole
+from x2vlm.provenance import sha256
 
 TABLE = Path(__file__).with_name("suites") / "downloads.json"
 CHUNK = 1 << 20
@@ -210,8 +210,7 @@ def _check(item: Item, part: Path) -> None:
     size = part.stat().st_size
     problem = f"{size} bytes instead of {item.size}" if item.size not in (None, size) else ""
     if not problem and item.sha256:
-        with part.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256(part)
         problem = f"SHA-256 {found} instead of {item.sha256}" if found != item.sha256 else ""
     if problem:
         part.unlink()

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.pretrain_plan import PretrainPlan
 from benchmarks.pretrain_streams import part_of
-from benchmarks.record import hardware, json_ready, packages, sha256
+from benchmarks.record import hardware, json_ready, packages
 from benchmarks.record_fields import PRETRAINED
 from benchmarks.weights import device_name
 from x2vlm import distributed, plain
@@ -24,7 +24,7 @@ from x2vlm.model.fit import fit
 from x2vlm.model.initialise import directional_positions
 from x2vlm.model.towers import init_towers
 from x2vlm.model.x2vlm import X2VLM, count_parameters
-from x2vlm.provenance import revision
+from x2vlm.provenance import revision, sha256
 from x2vlm.tasks import build_on
 from x2vlm.train.mixed import MixedSource
 from x2vlm.train.trainer import TrainResult, train

@@ -2,12 +2,11 @@
 
 Two questions, asked by whoever opens a run: does predictions.jsonl have the hash that the record
 says, and do the predictions give the record's metrics? The second costs a scoring, so that the
-answer "yes" is remembered on this machine by the bytes of both files. No torch.
+answer "yes" is remembered on this machine by the bytes of the record. No torch.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Sequence
@@ -18,9 +17,10 @@ from benchmarks.files import Files
 from benchmarks.metrics.stats import Measure
 from benchmarks.per_sample import per_sample
 from benchmarks.plan import Plan
-from benchmarks.record import ResultRecord, sha256
+from benchmarks.record import ResultRecord
 from benchmarks.score import class_names, score_split
 from x2vlm.cache import cache_folder
+from x2vlm.provenance import sha256
 from x2vlm.types import Prediction, Record
 
 log = logging.getLogger("x2vlm")
@@ -97,26 +97,20 @@ def _text(measure: Measure) -> str:
 
 
 def remembered(record: ResultRecord) -> bool:
-    """Whether these very files were found to agree on this machine."""
-    mark = _mark(record)
-    return mark is not None and (cache_folder() / "recomputed" / mark).is_file()
+    """Whether this very record was found to agree with its predictions on this machine. To be asked
+    where `hash_fault` found none: the record's bytes hold the hash of the predictions."""
+    return bool(record.path) and _mark(record).is_file()
 
 
 def remember(record: ResultRecord) -> None:
-    """The record's files agree: they were computed here from one another."""
+    """The record agrees with its predictions: one was computed here from the other."""
     mark = _mark(record)
-    if mark is None:
-        return
-    folder = cache_folder() / "recomputed"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / mark).touch()
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
     except OSError as error:
         log.debug("not remembered that %s can be recomputed: %s", record.path, error)
 
 
-def _mark(record: ResultRecord) -> str | None:
-    path = record.predictions_path()
-    if path is None or not path.is_file():
-        return None
-    return hashlib.sha256((sha256(Path(record.path)) + sha256(path)).encode()).hexdigest()
+def _mark(record: ResultRecord) -> Path:
+    return cache_folder() / "recomputed" / sha256(Path(record.path))

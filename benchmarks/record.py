@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -122,12 +121,6 @@ class ResultRecord:
     def read(cls, path: Path) -> ResultRecord:
         """Read record.json; RecordError names the file when it is no record."""
         return cls.from_json(plain.read(path, RecordError), str(path))
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:

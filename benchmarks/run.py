@@ -22,7 +22,7 @@ from benchmarks.metrics.stats import Measure, Scores
 from benchmarks.mini.home import chance_levels, data_root, floor_of
 from benchmarks.plan import ZERO_SHOT, Plan
 from benchmarks.recompute import remember
-from benchmarks.record import ResultRecord, hardware, packages, sha256
+from benchmarks.record import ResultRecord, hardware, packages
 from benchmarks.records import fingerprint, load_records, missing_languages, without
 from benchmarks.score import class_names, score_split
 from benchmarks.stages import Stage, trained_on
@@ -35,7 +35,7 @@ from x2vlm.errors import ConfigError, DataError, NoFileError, unknown
 from x2vlm.locking import owned
 from x2vlm.model import checkpoint
 from x2vlm.model.metadata import FORMAT
-from x2vlm.provenance import revision
+from x2vlm.provenance import revision, sha256
 from x2vlm.tasks.base import Task
 from x2vlm.train.source import RecordSource
 from x2vlm.train.trainer import TrainResult, train

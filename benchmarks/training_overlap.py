@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from benchmarks.files import Files
 from benchmarks.records import fingerprint, load_records
 from benchmarks.registry import NAMES, get
 from x2vlm.errors import DataError
+from x2vlm.provenance import sha256
 from x2vlm.types import Media, Record
 
 UNKNOWN = "unknown"
@@ -116,12 +116,7 @@ def same(one: Media, other: Media) -> bool:
     if not all(path.is_file() for path in paths):
         return not any(path.exists() for path in paths)  # by name alone, where no file is there
     sizes = {path.stat().st_size for path in paths}
-    return len(sizes) == 1 and len({_digest(path) for path in paths}) == 1
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return len(sizes) == 1 and len({sha256(path) for path in paths}) == 1
 
 
 def _id(record: Record) -> str:

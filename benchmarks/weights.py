@@ -15,11 +15,11 @@ from benchmarks.base import Benchmark
 from benchmarks.files import Files
 from benchmarks.identity import recipe
 from benchmarks.plan import Plan
-from benchmarks.record import sha256
 from x2vlm.errors import ConfigError
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.x2vlm import count_parameters
+from x2vlm.provenance import sha256
 from x2vlm.tasks import build_on, task_class
 from x2vlm.tasks.base import Task
 from x2vlm.weights import ASSETS, find_device, find_weights, load_weights, new_model, source_sha256

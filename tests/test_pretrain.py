@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from benchmarks.pretrain import _made, first_model, pretrain
 from benchmarks.pretrain_plan import PretrainPlan, StreamConfig
-from benchmarks.record import json_ready, sha256
+from benchmarks.record import json_ready
 from tests import pretraining_world as world
 from tests.test_towers import beit, public
 from x2vlm.cli.compose import compose, pretrain_plan
@@ -27,6 +27,7 @@ from x2vlm.errors import CheckpointError, ConfigError
 from x2vlm.model import checkpoint
 from x2vlm.model.config import PRESETS, ModelConfig
 from x2vlm.model.x2vlm import X2VLM
+from x2vlm.provenance import sha256
 from x2vlm.train import trainer
 from x2vlm.train.progress import read_metrics
 from x2vlm.weights import ASSETS

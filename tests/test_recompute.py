@@ -12,11 +12,12 @@ from synthetic_runs import make_record, write_run
 from benchmarks.model_choice import ModelChoice
 from benchmarks.plan import Plan
 from benchmarks.recompute import TOLERANCE
-from benchmarks.record import ResultRecord, sha256
+from benchmarks.record import ResultRecord
 from benchmarks.records import load_records
 from benchmarks.score import score_split
 from x2vlm.cli import main
 from x2vlm.config import DataConfig, PredictConfig, TrainConfig
+from x2vlm.provenance import sha256
 
 N = 40
 BOX = [4.0, 4.0, 12.0, 12.0]

@@ -13,12 +13,12 @@ from benchmarks.mini.language import language
 from benchmarks.mini.planner import captions
 from benchmarks.mini.render import render
 from benchmarks.mini.world import Scene, scenes
-from benchmarks.record import sha256
 from x2vlm.cli.compose import compose, pretrain_plan
 from x2vlm.data.text import Tokenizer
 from x2vlm.model.checkpoint import load_any
 from x2vlm.model.config import PRESETS
 from x2vlm.model.x2vlm import count_parameters
+from x2vlm.provenance import sha256
 from x2vlm.weights import ASSETS
 
 NAMES = ("tiny", "multilingual-tiny")

@@ -12,12 +12,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from benchmarks.record import sha256
 from benchmarks.stages import Stage
 from x2vlm.data.text import Tokenizer
 from x2vlm.model import checkpoint
 from x2vlm.model.fit import State
 from x2vlm.model.x2vlm import X2VLM
+from x2vlm.provenance import sha256
 from x2vlm.storage.safetensors_file import write_safetensors
 from x2vlm.weights import ASSETS, convert, source_sha256
 

@@ -58,6 +58,12 @@ def revision_of(top: Path) -> dict[str, Any]:
     return {**found, "sources_sha256": sources_sha256(top)}
 
 
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sources_sha256(top: Path) -> str:
     """Hash of the names and bytes of every file of the packages, in sorted order."""
     whole = hashlib.sha256()

@@ -40,7 +40,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
-        _flush(beside)
+        flush(beside)
         beside.replace(path)
     # A full disk is a RuntimeError of torch.save, and an error of its own of safetensors.
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -60,8 +60,9 @@ def reported(path: Path) -> Iterator[None]:
         raise WritingError(path, error) from error
 
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDWR)
+def flush(path: Path) -> None:
+    """Force a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -9,7 +9,6 @@ and SHA-256 of each file. A kill at any moment therefore leaves the checkpoints 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -27,7 +26,8 @@ from torch import Tensor
 from x2vlm import plain
 from x2vlm.errors import CheckpointError
 from x2vlm.plain import FILE_NAME, TEXT, mapped, number, shaped, whole
-from x2vlm.writing import half_written, remove_unfinished
+from x2vlm.provenance import sha256
+from x2vlm.writing import flush, half_written, remove_unfinished
 
 WEIGHTS, STATE, BEST, MANIFEST = "model.safetensors", "state.pt", "best.json", "manifest.json"
 
@@ -142,18 +142,18 @@ class Checkpoints:
         if target.exists():
             shutil.rmtree(target)
         beside.rename(target)
-        _flush(self.folder)
+        flush(self.folder)
         return True
 
 
 def _write_manifest(folder: Path) -> None:
     files = {}
     for path in sorted(folder.iterdir()):
-        _flush(path)
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        flush(path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
     (folder / MANIFEST).write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
-    _flush(folder / MANIFEST)
-    _flush(folder)
+    flush(folder / MANIFEST)
+    flush(folder)
 
 
 def verify(folder: Path) -> None:
@@ -170,7 +170,7 @@ def verify(folder: Path) -> None:
             raise CheckpointError(
                 f"{path}: {path.stat().st_size} bytes, expected {expected['bytes']}"
             )
-        if _sha256(path) != expected["sha256"]:
+        if sha256(path) != expected["sha256"]:
             raise CheckpointError(f"{path}: its bytes are not those that were written")
 
 
@@ -183,20 +183,6 @@ def _read_state(path: Path) -> dict[str, Any]:
     plain.conform(state, shaped({"step": whole(0)}), str(path), CheckpointError)
     assert isinstance(state, dict)
     return state
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Force a file or folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def random_state() -> dict[str, Any]:
